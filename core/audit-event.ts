@@ -39,6 +39,7 @@ export interface ResponseStatus {
   status?: string;
   reason?: string;
   message?: string;
+  details?: Json;
 }
 
 export interface AuthenticationMetadata {

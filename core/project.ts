@@ -1,0 +1,159 @@
+import type { Json, JsonObject } from './audit-event.js';
+import type { Change, Flag, Projection, Version } from './change.js';
+import { changeKind, isCreation, removesLastFinalizer } from './change-kind.js';
+import { isJsonObject } from './classify.js';
+import { diffObjects, type FieldChange } from './diff/diff.js';
+import { fieldTerms } from './diff/field-path.js';
+import { significantChanges } from './diff/noise.js';
+import { summarizeChanges } from './diff/summarize.js';
+import { nextState } from './next-state.js';
+import { patchTypeOf, requestedChanges } from './requested.js';
+import { makesVersion, metadataOf, objectOf, revisionOf, stringOf, type Write } from './write.js';
+
+/** A diff of more entries than this is searched by its first ones only. */
+const MAX_TERMS = 400;
+
+/**
+ * Orders one object's writes: by resourceVersion where known, which is the order of etcd; a write without one (a
+ * delete answered by a Status, level Metadata) stands after the last write that had completed by then.
+ */
+export function orderWrites(writes: Write[]): Write[] {
+  const known: Array<{ write: Write; rv: bigint }> = [];
+  const rest: Write[] = [];
+  for (const write of writes) {
+    const rv = revisionOf(write.response);
+    if (rv === undefined) rest.push(write);
+    else known.push({ write, rv });
+  }
+  known.sort((a, b) => (a.rv < b.rv ? -1 : a.rv > b.rv ? 1 : a.write.completedAt - b.write.completedAt));
+  rest.sort((a, b) => a.completedAt - b.completedAt);
+  const ordered = known.map((item) => item.write);
+  for (const write of rest) {
+    let place = ordered.length;
+    while (place > 0 && ordered[place - 1]!.completedAt > write.completedAt) place--;
+    ordered.splice(place, 0, write);
+  }
+  return ordered;
+}
+
+/**
+ * Turns an object's writes into changes, each compared with the version before it. `before` is the version that the
+ * first write found, or undefined when none is known. Writes must be in order (orderWrites).
+ */
+export function projectWrites(before: Version | undefined, writes: Write[]): Projection[] {
+  const projections: Projection[] = [];
+  let version = before;
+  for (const write of writes) {
+    if (isNoOp(write, version)) {
+      projections.push({ write, noOp: true });
+      continue;
+    }
+    const change = projectWrite(write, version);
+    projections.push({ write, noOp: false, change });
+    if (change.after) version = change.after;
+  }
+  return projections;
+}
+
+/** Writing what is there already is skipped by the storage, which then answers with the same resourceVersion (etcd3/store.go). */
+function isNoOp(write: Write, before: Version | undefined): boolean {
+  if ((write.verb !== 'update' && write.verb !== 'patch') || write.code === 201 || write.class === 'access') return false;
+  const after = revisionOf(write.response);
+  if (after === undefined) return false;
+  if (before && !before.deleted && before.orderRV === after && before.uid === write.uid) return true;
+  return write.verb === 'update' && !write.subresource && revisionOf(write.request) === after;
+}
+
+function projectWrite(write: Write, before: Version | undefined): Change {
+  const flags: Flag[] = [];
+  if (write.truncated) flags.push('truncated');
+  if (!makesVersion(write)) return withoutVersion(write, flags);
+
+  const recreated = before !== undefined && !before.deleted && write.uid !== undefined && before.uid !== undefined && before.uid !== write.uid;
+  if (recreated) flags.push('recreated');
+  const previous = before && !before.deleted && !recreated ? before : undefined;
+  const creation = isCreation(write);
+  const { state, deleted, pending } = nextState(write, creation ? undefined : previous);
+  if (pending) flags.push('deletion_pending');
+  if (state.certainty === 'unknown' && !deleted) flags.push('content_not_recorded');
+
+  const metadata = metadataOf(state.object);
+  const generation = typeof metadata?.generation === 'number' ? metadata.generation : undefined;
+  if (previous?.generation !== undefined && generation !== undefined && generation - previous.generation > 1) flags.push('generation_gap');
+
+  let diff: FieldChange[] | undefined;
+  const removing = write.verb === 'delete' || deleted;
+  if (!creation && !removing) {
+    if (previous?.state.object && state.object && state.certainty !== 'unknown') {
+      diff = diffObjects(previous.state.object, state.object);
+    } else if (state.certainty !== 'unknown' || write.request !== undefined) {
+      flags.push('before_unknown');
+      diff = requestedChanges(write, state.object);
+    }
+  }
+  const significant = diff && significantChanges(diff);
+  const kind = changeKind(write, significant);
+  const shown = removing ? previous?.state.object : state.object;
+  const base = previous ?? (recreated ? undefined : before);
+  return {
+    write,
+    class: isBookkeeping(write, significant) && kind === 'update' ? 'status' : write.class,
+    kind,
+    patchType: patchTypeOf(write),
+    before: previous,
+    after: {
+      orderRV: revisionOf(write.response) ?? base?.orderRV ?? 0n,
+      at: write.at,
+      uid: write.uid ?? (creation ? undefined : previous?.uid),
+      generation: generation ?? (creation ? undefined : previous?.generation),
+      deleted,
+      state,
+    },
+    resourceVersion: stringOf(metadataOf(write.response)?.resourceVersion),
+    diff: significant,
+    fieldTerms: termsOf(significant),
+    labels: labelsOf(shown ?? state.object),
+    summary: summarizeChanges(kind, significant ?? [], shown, flags),
+    flags: withImpersonation(write, flags),
+  };
+}
+
+/** A write that is known to have changed nothing but status, timestamps and the like. */
+function isBookkeeping(write: Write, significant: FieldChange[] | undefined): boolean {
+  return significant !== undefined && significant.length === 0 && write.class !== 'access' && !removesLastFinalizer(write);
+}
+
+function withoutVersion(write: Write, flags: Flag[]): Change {
+  const kind = changeKind(write, undefined);
+  return {
+    write,
+    class: write.class,
+    kind,
+    patchType: undefined,
+    before: undefined,
+    after: undefined,
+    resourceVersion: undefined,
+    diff: undefined,
+    fieldTerms: [],
+    labels: labelsOf(objectOf(write.response, write.key)),
+    summary: summarizeChanges(kind, [], isJsonObject(write.request as Json) ? (write.request as JsonObject) : undefined, flags, write.requestURI),
+    flags: withImpersonation(write, flags),
+  };
+}
+
+function withImpersonation(write: Write, flags: Flag[]): Flag[] {
+  return write.impersonated ? [...flags, 'impersonated'] : flags;
+}
+
+function termsOf(diff: FieldChange[] | undefined): string[] {
+  if (!diff || diff.length === 0) return [];
+  const terms = new Set<string>();
+  for (const change of diff.slice(0, MAX_TERMS)) for (const term of fieldTerms(change.path)) terms.add(term);
+  return [...terms];
+}
+
+function labelsOf(object: JsonObject | undefined): string[] {
+  const labels = metadataOf(object)?.labels;
+  if (!isJsonObject(labels)) return [];
+  return Object.entries(labels).filter((entry) => typeof entry[1] === 'string').map(([key, value]) => `${key}=${value}`);
+}

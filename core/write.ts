@@ -1,0 +1,118 @@
+import type { AuditEvent, JsonObject, Level, UserInfo } from './audit-event.js';
+import { accessKind, isJsonObject } from './classify.js';
+import { type ObjectKey, objectKey } from './identity.js';
+import type { ChangeClass, Outcome } from './vocabulary.js';
+
+/**
+ * One effective write or access, as its terminal event tells it: the input of the projection (core/project.ts).
+ * It can be rebuilt from a stored change, so that a late event re-projects what came after it.
+ */
+export interface Write {
+  changeID: string;
+  at: number;
+  completedAt: number;
+  class: ChangeClass;
+  outcome: Outcome;
+  verb: string;
+  code: number | undefined;
+  level: Level;
+  requestURI: string;
+  user: UserInfo;
+  impersonated: UserInfo | undefined;
+  userAgent: string | undefined;
+  key: ObjectKey;
+  apiVersion: string | undefined;
+  subresource: string | undefined;
+  /** From objectRef or the response; undefined where neither tells. */
+  uid: string | undefined;
+  request: unknown;
+  response: unknown;
+  truncated: boolean;
+}
+
+/** Annotation of k8s.io/apiserver/plugin/pkg/audit/truncate: both bodies were removed for size. */
+const TRUNCATED = 'audit.k8s.io/truncated';
+
+export function outcomeOf(event: AuditEvent): Outcome {
+  if (event.stage === 'Panic') return 'panicked';
+  return event.stage === 'ResponseStarted' ? 'started' : 'succeeded';
+}
+
+/** The write that a change-class event stands for. */
+export function writeOf(event: AuditEvent, changeID: string, changeClass: ChangeClass): Write {
+  const key = objectKey(event.objectRef ?? {});
+  const response = metadataOf(event.responseObject);
+  const request = metadataOf(event.requestObject);
+  if (key.name === '' && event.verb !== 'deletecollection') {
+    // generateName: only the response knows the name. A plain create has it in the body at the least.
+    key.name = stringOf(response?.name) ?? stringOf(request?.name) ?? '';
+  }
+  if (key.resource === 'namespaces') key.namespace = '';
+  return {
+    changeID,
+    at: event.requestReceivedTimestamp,
+    completedAt: event.stageTimestamp,
+    class: changeClass,
+    outcome: outcomeOf(event),
+    verb: event.verb,
+    code: event.responseStatus?.code,
+    level: event.level,
+    requestURI: event.requestURI,
+    user: event.user,
+    impersonated: event.impersonatedUser,
+    userAgent: event.userAgent,
+    key,
+    apiVersion: event.objectRef?.apiVersion,
+    subresource: event.objectRef?.subresource,
+    uid: stringOf(response?.uid) ?? event.objectRef?.uid ?? statusUid(event.responseObject),
+    request: event.requestObject,
+    response: event.responseObject,
+    truncated: event.annotations?.[TRUNCATED] === 'true' || typeof event.requestObject === 'string',
+  };
+}
+
+/** Subresources whose writes leave the object as it was, or change another one. */
+const NO_VERSION = new Set(['eviction', 'token', 'exec', 'attach', 'portforward', 'proxy', 'log']);
+
+/** Whether a write makes a version of its object. */
+export function makesVersion(write: Write): boolean {
+  return !(write.subresource && NO_VERSION.has(write.subresource)) && write.verb !== 'deletecollection' && write.key.name !== '';
+}
+
+/** The object in a response body; undefined for a Status, a Scale, DeleteOptions, a Table, or a body that isn't there. */
+export function objectOf(body: unknown, key: ObjectKey): JsonObject | undefined {
+  if (!isJsonObject(body as never)) return undefined;
+  const object = body as JsonObject;
+  const metadata = metadataOf(object);
+  if (!metadata || stringOf(metadata.name) === undefined) return undefined;
+  if (object.kind === 'Status' || object.kind === 'Scale' || object.kind === 'Eviction' || object.kind === 'Binding') return undefined;
+  if (key.name !== '' && metadata.name !== key.name) return undefined;
+  return object;
+}
+
+export function metadataOf(body: unknown): JsonObject | undefined {
+  if (!isJsonObject(body as never)) return undefined;
+  const metadata = (body as JsonObject).metadata;
+  return isJsonObject(metadata) ? metadata : undefined;
+}
+
+export function stringOf(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}
+
+/** A delete is answered by a Status whose details name the uid. */
+function statusUid(body: unknown): string | undefined {
+  if (!isJsonObject(body as never)) return undefined;
+  const details = (body as JsonObject).details;
+  return isJsonObject(details) ? stringOf(details.uid) : undefined;
+}
+
+/** The resourceVersion after a write, where it is one of etcd's revisions; they order an object's writes. */
+export function revisionOf(body: unknown): bigint | undefined {
+  const text = stringOf(metadataOf(body)?.resourceVersion);
+  return text !== undefined && /^\d{1,18}$/.test(text) ? BigInt(text) : undefined;
+}
+
+export function isAccess(event: AuditEvent): boolean {
+  return accessKind(event) !== undefined;
+}
