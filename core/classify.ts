@@ -1,6 +1,6 @@
 import { builtInController, serviceAccountOf } from './actors.js';
 import type { AuditEvent, Json, JsonObject } from './audit-event.js';
-import type { ChangeKind, EventClass } from './vocabulary.js';
+import type { ChangeClass, ChangeKind, EventClass } from './vocabulary.js';
 
 const READ_VERBS = new Set(['get', 'list', 'watch', 'head', 'options', 'propfind']);
 const WRITE_VERBS = new Set(['create', 'update', 'patch', 'delete', 'deletecollection']);
@@ -75,11 +75,14 @@ function writeClass(event: AuditEvent): EventClass {
   if (resource === 'leases' && apiGroup === 'coordination.k8s.io') return 'lease';
   if (resource === 'events' && (apiGroup === '' || apiGroup === 'events.k8s.io')) return 'kube_event';
   if ((resource === 'configmaps' || resource === 'endpoints') && isLeaderRecord(event)) return 'lease';
-  const controller = builtInController(event.user.username);
-  if (subresource === 'status') {
-    return controller || serviceAccountOf(event.user.username) ? 'status' : 'change';
-  }
-  return controller && !event.impersonatedUser ? 'derived' : 'change';
+  return writerClass(event.user.username, event.impersonatedUser !== undefined, subresource);
+}
+
+/** The class of a write by who made it, before its fields are known. Someone who impersonates a controller is a person. */
+export function writerClass(username: string, impersonates: boolean, subresource: string | undefined): ChangeClass {
+  const controller = impersonates ? undefined : builtInController(username);
+  if (subresource === 'status' && (controller || serviceAccountOf(username))) return 'status';
+  return controller ? 'derived' : 'change';
 }
 
 /** Leader election before leases: an annotation on a ConfigMap or Endpoints (client-go leaderelection/resourcelock). */

@@ -8,7 +8,7 @@ import { significantChanges } from './diff/noise.js';
 import { summarizeChanges } from './diff/summarize.js';
 import { nextState } from './next-state.js';
 import { patchTypeOf, requestedChanges } from './requested.js';
-import { makesVersion, metadataOf, objectOf, revisionOf, stringOf, type Write } from './write.js';
+import { collectionItems, makesVersion, metadataOf, objectOf, revisionOf, stringOf, type Write } from './write.js';
 
 /** A diff of more entries than this is searched by its first ones only. */
 const MAX_TERMS = 400;
@@ -67,6 +67,7 @@ function isNoOp(write: Write, before: Version | undefined): boolean {
 function projectWrite(write: Write, before: Version | undefined): Change {
   const flags: Flag[] = [];
   if (write.truncated) flags.push('truncated');
+  if (write.itemOfCollection) flags.push('item_of_collection');
   if (!makesVersion(write)) return withoutVersion(write, flags);
 
   const recreated = before !== undefined && !before.deleted && write.uid !== undefined && before.uid !== undefined && before.uid !== write.uid;
@@ -125,6 +126,7 @@ function isBookkeeping(write: Write, significant: FieldChange[] | undefined): bo
 
 function withoutVersion(write: Write, flags: Flag[]): Change {
   const kind = changeKind(write, undefined);
+  if (kind === 'delete_collection' && collectionItems(write) === undefined) flags.push('items_unknown');
   return {
     write,
     class: write.class,

@@ -1,6 +1,6 @@
 import type { AuditEvent, JsonObject, Level, UserInfo } from './audit-event.js';
 import { accessKind, isJsonObject } from './classify.js';
-import { type ObjectKey, objectKey } from './identity.js';
+import { itemChangeID, type ObjectKey, objectKey } from './identity.js';
 import type { ChangeClass, Outcome } from './vocabulary.js';
 
 /**
@@ -28,6 +28,8 @@ export interface Write {
   request: unknown;
   response: unknown;
   truncated: boolean;
+  /** One object that a deletecollection removed; its changeID is itemChangeID's. */
+  itemOfCollection: boolean;
 }
 
 /** Annotation of k8s.io/apiserver/plugin/pkg/audit/truncate: both bodies were removed for size. */
@@ -68,6 +70,7 @@ export function writeOf(event: AuditEvent, changeID: string, changeClass: Change
     request: event.requestObject,
     response: event.responseObject,
     truncated: event.annotations?.[TRUNCATED] === 'true' || typeof event.requestObject === 'string',
+    itemOfCollection: false,
   };
 }
 
@@ -115,4 +118,24 @@ export function revisionOf(body: unknown): bigint | undefined {
 
 export function isAccess(event: AuditEvent): boolean {
   return accessKind(event) !== undefined;
+}
+
+/** The objects that a deletecollection removed, where its response lists them; undefined where it doesn't. */
+export function collectionItems(write: Write): Write[] | undefined {
+  if (write.verb !== 'deletecollection' || !isJsonObject(write.response as never)) return undefined;
+  const items = (write.response as JsonObject).items;
+  if (!Array.isArray(items)) return undefined;
+  const writes: Write[] = [];
+  for (const item of items) {
+    const metadata = metadataOf(item);
+    const name = stringOf(metadata?.name);
+    if (!metadata || !name) continue;
+    const uid = stringOf(metadata.uid);
+    const key = { ...write.key, namespace: stringOf(metadata.namespace) ?? write.key.namespace, name };
+    const changeID = itemChangeID(write.changeID, write.at, key, uid);
+    writes.push({
+      ...write, changeID, class: 'derived', verb: 'delete', key, uid, request: undefined, response: item, itemOfCollection: true,
+    });
+  }
+  return writes;
 }

@@ -121,7 +121,8 @@ create table bodies (
 );
 alter table bodies alter column content set storage external;
 
-create sequence ingest_seq;
+-- A transaction takes a block of numbers at once (store/append.ts).
+create sequence ingest_seq increment by 65536;
 
 -- Every accepted event. Identity is (source, digest); auditID groups and never deduplicates, since clients can set it.
 create table events (
@@ -197,10 +198,11 @@ create table changes (
   order_rv bigint not null,            -- resourceVersion, or that of the version before where none was seen
   deleted boolean not null default false,
   request_digest bytea,
+  response_digest bytea,
   before_digest bytea,                 -- bodies.digest of the state before and after
   before_certainty certainty,
   after_digest bytea,
-  after_certainty certainty not null,
+  after_certainty certainty,           -- null: not a version (access, eviction, token request)
   inferred jsonb,                      -- which fields of the after state are not exact, and why (core/state.ts)
   diff jsonb,                          -- FieldChange[]; null where it is computed from before and after when asked for
   field_terms text[],                  -- what a field path filter looks for (core/diff/field-path.ts)

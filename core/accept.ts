@@ -1,0 +1,113 @@
+import type { AuditEvent } from './audit-event.js';
+import { type CanonicalBody, canonicalBody, canonicalEvent, canonicalJson, sha256 } from './canonical.js';
+import { classifyEvent } from './classify.js';
+import { DecodeError, decodeEvent } from './decode.js';
+import { requestID } from './identity.js';
+import type { KeyedDigest } from './redact/keyed-digest.js';
+import { redactEvent } from './redact/redact-event.js';
+import { redactText } from './redact/redact-text.js';
+import type { RedactionRules } from './redact/rules.js';
+import type { EventClass } from './vocabulary.js';
+
+/** What redaction needs: the rules, and the digest keyed outside the database. */
+export interface Redaction {
+  rules: RedactionRules;
+  digest: KeyedDigest;
+}
+
+/** A decoded, redacted event, ready to be stored. Nothing in it holds a secret value. */
+export interface AcceptedEvent {
+  event: AuditEvent;
+  class: EventClass;
+  requestID: string;
+  digest: Buffer;
+  request: CanonicalBody | undefined;
+  response: CanonicalBody | undefined;
+  /** Bytes received for it: what it weighs in memory limits. */
+  size: number;
+}
+
+/** What could not be accepted, kept for inspection. `replayable`: the sample is a whole JSON value. */
+export interface Rejection {
+  reason: string;
+  detail: string;
+  sample: string;
+  digest: Buffer;
+  replayable: boolean;
+}
+
+export type Acceptance = { ok: true; accepted: AcceptedEvent } | { ok: false; rejection: Rejection };
+
+/** A rejected original beyond this many characters is kept by its beginning. */
+const MAX_SAMPLE = 64 * 1024;
+
+/**
+ * Reads one item of an EventList or one line of an audit log. Never throws for what the item holds.
+ * `listVersion` is the apiVersion of the list around it.
+ */
+export function acceptItem(bytes: Buffer, listVersion: string | undefined, redaction: Redaction): Acceptance {
+  const text = bytes.toString('utf8');
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    const detail = `not valid JSON (${bytes.length} bytes); its text was kept with every value masked`;
+    return { ok: false, rejection: rejectText('not_json', detail, text, redaction) };
+  }
+  // Postgres text can hold neither NUL nor lone surrogates; both come only through \u escapes.
+  if (text.includes('\\u0000') || text.includes('\\ud') || text.includes('\\uD')) value = wellFormed(value);
+  return acceptValue(value, bytes.length, listVersion, redaction);
+}
+
+/** The same for a value that is parsed already (a replayed sample, a line of the spool). */
+export function acceptValue(value: unknown, size: number, listVersion: string | undefined, redaction: Redaction): Acceptance {
+  try {
+    const event = redactEvent(decodeEvent(value, listVersion), redaction.rules, redaction.digest);
+    const request = event.requestObject === undefined ? undefined : canonicalBody(event.requestObject);
+    const response = event.responseObject === undefined ? undefined : canonicalBody(event.responseObject);
+    return {
+      ok: true,
+      accepted: {
+        event,
+        class: classifyEvent(event),
+        requestID: requestID(event),
+        digest: sha256(canonicalEvent(event, request?.digest, response?.digest)),
+        request,
+        response,
+        size,
+      },
+    };
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    return { ok: false, rejection: rejectValue(error, value, redaction) };
+  }
+}
+
+export function rejectText(reason: string, detail: string, text: string, redaction: Redaction): Rejection {
+  const sample = redactText(text.slice(0, MAX_SAMPLE), redaction.digest).replaceAll('\0', '\uFFFD').toWellFormed();
+  return { reason, detail, sample, digest: sha256(sample), replayable: false };
+}
+
+/** A JSON value that is not an Event may still hold bodies; it is redacted as if it were one as far as its shape allows. */
+function rejectValue(error: DecodeError, value: unknown, redaction: Redaction): Rejection {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return rejectText(error.reason, error.message, JSON.stringify(value) ?? '', redaction);
+  }
+  let redacted: unknown;
+  try {
+    redacted = redactEvent(value as AuditEvent, redaction.rules, redaction.digest);
+  } catch {
+    // Fields of unexpected types can defeat redaction by meaning; masking every value can't be defeated.
+    return rejectText(error.reason, error.message, JSON.stringify(value), redaction);
+  }
+  const sample = canonicalJson(redacted);
+  if (sample.length > MAX_SAMPLE * 16) return rejectText(error.reason, error.message, sample, redaction);
+  return { reason: error.reason, detail: error.message, sample, digest: sha256(sample), replayable: true };
+}
+
+function wellFormed(value: unknown): unknown {
+  if (typeof value === 'string') return value.replaceAll('\0', '\uFFFD').toWellFormed();
+  if (Array.isArray(value)) return value.map(wellFormed);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [wellFormed(key), wellFormed(item)]));
+}

@@ -1,0 +1,215 @@
+import type { ClientBase, Pool } from 'pg';
+import type { AcceptedEvent, Rejection } from '../core/accept.js';
+import { accessKind, isWriteVerb } from '../core/classify.js';
+import { CHANGE_CLASSES, type ChangeClass, type EventClass } from '../core/vocabulary.js';
+import { collectionItems, writeOf } from '../core/write.js';
+import { Dictionaries, EVENT_COLUMNS, writeEventRow } from './append-rows.js';
+import { BatchBodies, BodyCache } from './body-cache.js';
+import { appendChanges, type PendingWrite } from './changes-writer.js';
+import { CopyRows, copyRows } from './copy.js';
+import { appendDictionaries, KnownEntries } from './dictionaries-writer.js';
+import { findKnownEvents, type KnownEvents } from './known-events.js';
+import { ensurePartitions, monthOf } from './partitions.js';
+import { appendFindings, appendOpenRequests, appendRejections, recordHealth } from './side-rows.js';
+
+/** Events of one source that must become durable together or not at all. */
+export interface Batch {
+  sourceID: number;
+  clusterID: number;
+  /** Our clock when they came in, microseconds. */
+  receivedAt: number;
+  accepted: AcceptedEvent[];
+  rejections: Rejection[];
+}
+
+export interface AppendResult {
+  stored: number;
+  duplicates: number;
+  quarantined: number;
+}
+
+/** Must equal the increment of ingest_seq: a transaction takes one block of numbers. */
+const SEQ_BLOCK = 65_536;
+/** The first key of the advisory locks that writers of a cluster hold. */
+const CLUSTER_LOCK = 7_231_002;
+
+interface NewEvent {
+  batch: Batch;
+  accepted: AcceptedEvent;
+  class: EventClass;
+  seq: number;
+}
+
+/**
+ * Writes batches of events with everything that follows from them (changes, versions, bodies, dictionaries, findings)
+ * in one transaction per cluster. When `append` has resolved, its batches are durable; appending them again changes
+ * nothing. Writers of one cluster exclude each other by an advisory lock, in all processes: that makes versions
+ * comparable, duplicates visible, and `seq` the order of commit.
+ */
+export class Ledger {
+  readonly #pool: Pool;
+  readonly #caches = new Map<number, ClusterCache>();
+  readonly #months = new Set<number>();
+  readonly #bodyCacheBytes: number;
+
+  constructor(pool: Pool, options: { bodyCacheBytes: number }) {
+    this.#pool = pool;
+    this.#bodyCacheBytes = options.bodyCacheBytes;
+  }
+
+  /** One result per batch, in order. Batches may be of several clusters. At most 60,000 events at once. */
+  async append(batches: readonly Batch[]): Promise<AppendResult[]> {
+    const results = new Map<Batch, AppendResult>();
+    const clusters = new Map<number, Batch[]>();
+    for (const batch of batches) {
+      results.set(batch, { stored: 0, duplicates: 0, quarantined: batch.rejections.length });
+      const own = clusters.get(batch.clusterID);
+      if (own) own.push(batch);
+      else clusters.set(batch.clusterID, [batch]);
+    }
+    const client = await this.#pool.connect();
+    let broken: Error | undefined;
+    try {
+      await this.#ensurePartitions(client, batches);
+      for (const [clusterID, own] of clusters) await this.#appendCluster(client, clusterID, own, results);
+    } catch (error) {
+      broken = error as Error;
+      await client.query('rollback').catch(() => undefined);
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+    return batches.map((batch) => results.get(batch)!);
+  }
+
+  async #ensurePartitions(client: ClientBase, batches: readonly Batch[]): Promise<void> {
+    const months = new Set<number>();
+    for (const batch of batches) {
+      for (const { event } of batch.accepted) {
+        const month = monthOf(event.requestReceivedTimestamp);
+        if (!this.#months.has(month)) months.add(month);
+      }
+    }
+    if (months.size === 0) return;
+    await ensurePartitions(client, months);
+    for (const month of months) this.#months.add(month);
+  }
+
+  async #appendCluster(client: ClientBase, clusterID: number, batches: Batch[], results: Map<Batch, AppendResult>): Promise<void> {
+    const cache = this.#cacheOf(clusterID);
+    await client.query('begin');
+    await client.query({ name: 'lock-cluster', text: 'select pg_advisory_xact_lock($1, $2)', values: [CLUSTER_LOCK, clusterID] });
+    const known = await findKnownEvents(client, clusterID, batches.flatMap((batch) => batch.accepted));
+    const seq = await client.query<{ seq: string }>({ name: 'seq-block', text: `select nextval('ingest_seq') as seq` });
+    const events = newEvents(batches, known, Number(seq.rows[0]!.seq), results);
+
+    const dictionaries = new Dictionaries(cache.ids);
+    const bodies = new BatchBodies();
+    const writes = pendingWrites(events, known);
+    for (const { accepted } of events) {
+      bodies.add(accepted.event.requestObject, accepted.request);
+      bodies.add(accepted.event.responseObject, accepted.response);
+    }
+    const changes = await appendChanges(client, clusterID, writes, { dictionaries, bodies, bodyCache: cache.bodies, known });
+    for (const event of events) if (changes.noOps.has(event.accepted)) event.class = 'no_op';
+
+    const rows = new CopyRows();
+    for (const event of events) {
+      writeEventRow(rows, clusterID, event.batch.sourceID, event.seq, event.accepted, event.class, dictionaries);
+    }
+    await appendDictionaries(client, clusterID, dictionaries, cache.entries);
+    await cache.bodies.append(client, clusterID, bodies.texts);
+    await copyRows(client, 'events', EVENT_COLUMNS, rows);
+    await changes.copy();
+    await appendOpenRequests(client, clusterID, openedRequests(events, known), closedRequests(events, known));
+    await appendFindings(client, clusterID, known.findings);
+    for (const batch of batches) await appendRejections(client, batch.sourceID, batch.rejections);
+    await recordHealth(client, batches, results);
+    await client.query('commit');
+
+    cache.bodies.markStored(bodies.texts.keys());
+    cache.entries.confirm(dictionaries);
+    changes.committed();
+  }
+
+  #cacheOf(clusterID: number): ClusterCache {
+    let cache = this.#caches.get(clusterID);
+    if (!cache) {
+      cache = { ids: new Map(), entries: new KnownEntries(), bodies: new BodyCache(this.#bodyCacheBytes) };
+      this.#caches.set(clusterID, cache);
+    }
+    return cache;
+  }
+}
+
+interface ClusterCache {
+  ids: Map<string, bigint>;
+  entries: KnownEntries;
+  bodies: BodyCache;
+}
+
+/** The events that the store doesn't have, each with its number. */
+function newEvents(batches: Batch[], known: KnownEvents, firstSeq: number, results: Map<Batch, AppendResult>): NewEvent[] {
+  const events: NewEvent[] = [];
+  for (const batch of batches) {
+    const result = results.get(batch)!;
+    for (const accepted of batch.accepted) {
+      if (!known.isNew(batch.sourceID, accepted)) {
+        result.duplicates++;
+        continue;
+      }
+      if (events.length >= SEQ_BLOCK) throw new RangeError(`more than ${SEQ_BLOCK} events in one transaction`);
+      result.stored++;
+      events.push({ batch, accepted, class: accepted.class, seq: firstSeq + events.length });
+    }
+  }
+  return events;
+}
+
+function isChangeClass(eventClass: EventClass): eventClass is ChangeClass {
+  return (CHANGE_CLASSES as readonly string[]).includes(eventClass);
+}
+
+/** The writes to project: one per request, its terminal stage where that has been seen. */
+function pendingWrites(events: NewEvent[], known: KnownEvents): PendingWrite[] {
+  const byRequest = new Map<string, PendingWrite>();
+  const items: PendingWrite[] = [];
+  for (const { accepted, class: eventClass, batch, seq } of events) {
+    if (!isChangeClass(eventClass)) continue;
+    const write = writeOf(accepted.event, accepted.requestID, eventClass);
+    if (known.hasFinalStage(accepted) && write.outcome === 'started') continue;
+    if (known.hasChangeFromElsewhere(accepted)) continue;
+    const earlier = byRequest.get(accepted.requestID);
+    if (earlier && earlier.write.outcome !== 'started') continue;
+    const pending = { write, accepted, sourceID: batch.sourceID, seq };
+    byRequest.set(accepted.requestID, pending);
+    for (const item of collectionItems(write) ?? []) items.push({ ...pending, write: item });
+  }
+  return [...byRequest.values(), ...items];
+}
+
+const KEEPS_NO_OUTCOME = new Set(['leases', 'events']);
+
+/** Writes whose first stage came in and whose outcome hasn't. */
+function openedRequests(events: NewEvent[], known: KnownEvents): Array<{ accepted: AcceptedEvent; sourceID: number }> {
+  const finished = new Set<string>();
+  for (const { accepted } of events) if (accepted.class !== 'stage') finished.add(accepted.requestID);
+  return events.flatMap(({ accepted, batch }) => {
+    const { event } = accepted;
+    const resource = event.objectRef?.resource;
+    if (event.stage !== 'RequestReceived' || !resource || KEEPS_NO_OUTCOME.has(resource)) return [];
+    if (!isWriteVerb(event.verb) && !accessKind(event)) return [];
+    if (finished.has(accepted.requestID) || known.hasOutcome(accepted)) return [];
+    return [{ accepted, sourceID: batch.sourceID }];
+  });
+}
+
+/** Requests that were open and have their outcome now. */
+function closedRequests(events: NewEvent[], known: KnownEvents): string[] {
+  const closed = new Set<string>();
+  for (const { accepted } of events) {
+    if (accepted.class !== 'stage' && known.hasReceivedStage(accepted)) closed.add(accepted.requestID);
+  }
+  return [...closed];
+}
+

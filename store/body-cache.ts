@@ -1,0 +1,130 @@
+import type { ClientBase } from 'pg';
+import type { Json, JsonObject } from '../core/audit-event.js';
+import { canonicalBody } from '../core/canonical.js';
+import { decodeBody, encodeBody } from './body-encoding.js';
+import { CopyRows, copyRows } from './copy.js';
+
+const COLUMNS = ['cluster_id', 'digest', 'size', 'encoding', 'content'] as const;
+
+interface Cached {
+  value: Json;
+  size: number;
+}
+
+/**
+ * Bodies by digest for one cluster's writer: parsed ones it is likely to need again, and which digests the store is
+ * known to have. Content-addressed, so it never goes stale. Cached values must not be mutated.
+ */
+export class BodyCache {
+  readonly #maxBytes: number;
+  #bytes = 0;
+  readonly #parsed = new Map<string, Cached>();
+  #stored = new Set<string>();
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  get(digest: string): Json | undefined {
+    const cached = this.#parsed.get(digest);
+    if (!cached) return undefined;
+    this.#parsed.delete(digest);
+    this.#parsed.set(digest, cached);
+    return cached.value;
+  }
+
+  put(digest: string, value: Json, size: number): void {
+    if (this.#parsed.has(digest) || size > this.#maxBytes / 8) return;
+    this.#parsed.set(digest, { value, size });
+    this.#bytes += size;
+    for (const [oldest, cached] of this.#parsed) {
+      if (this.#bytes <= this.#maxBytes) break;
+      this.#parsed.delete(oldest);
+      this.#bytes -= cached.size;
+    }
+  }
+
+  /** Loads these digests into the answer, from memory or from the store. Digests that aren't there are left out. */
+  async load(client: ClientBase, clusterID: number, digests: Iterable<string>): Promise<Map<string, Json>> {
+    const found = new Map<string, Json>();
+    const missing: Buffer[] = [];
+    for (const digest of new Set(digests)) {
+      const value = this.get(digest);
+      if (value === undefined) missing.push(Buffer.from(digest, 'hex'));
+      else found.set(digest, value);
+    }
+    if (missing.length === 0) return found;
+    const { rows } = await client.query<{ digest: Buffer; encoding: number; content: Buffer }>({
+      name: 'bodies-by-digest',
+      text: 'select digest, encoding, content from bodies where cluster_id = $1 and digest = any($2::bytea[])',
+      values: [clusterID, missing],
+    });
+    for (const row of rows) {
+      const text = decodeBody(row.encoding, row.content);
+      const value = JSON.parse(text) as Json;
+      const digest = row.digest.toString('hex');
+      found.set(digest, value);
+      this.put(digest, value, text.length);
+    }
+    return found;
+  }
+
+  /** Writes the bodies that the store doesn't have. `markStored` must follow once the transaction has committed. */
+  async append(client: ClientBase, clusterID: number, bodies: ReadonlyMap<string, string>): Promise<void> {
+    const candidates = [...bodies].filter(([digest]) => !this.#stored.has(digest));
+    if (candidates.length === 0) return;
+    const { rows } = await client.query<{ digest: Buffer }>({
+      name: 'bodies-present',
+      text: 'select digest from bodies where cluster_id = $1 and digest = any($2::bytea[])',
+      values: [clusterID, candidates.map(([digest]) => Buffer.from(digest, 'hex'))],
+    });
+    const present = new Set(rows.map((row) => row.digest.toString('hex')));
+    const copy = new CopyRows();
+    for (const [digest, text] of candidates) {
+      if (present.has(digest)) continue;
+      const { encoding, content } = encodeBody(text);
+      copy.row(COLUMNS.length);
+      copy.int4(clusterID);
+      copy.bytes(Buffer.from(digest, 'hex'));
+      copy.int4(Buffer.byteLength(text));
+      copy.int2(encoding);
+      copy.bytes(content);
+    }
+    await copyRows(client, 'bodies', COLUMNS, copy);
+  }
+
+  markStored(digests: Iterable<string>): void {
+    if (this.#stored.size > 200_000) this.#stored = new Set();
+    for (const digest of digests) this.#stored.add(digest);
+  }
+}
+
+/** The bodies of one batch: which digest each in-memory value has, and the text of those to be stored. */
+export class BatchBodies {
+  readonly texts = new Map<string, string>();
+  readonly #digests = new Map<object, string>();
+
+  /** Registers a value whose canonical text is known. */
+  add(value: Json | undefined, body: { text: string; digest: Buffer } | undefined): void {
+    if (!body || value === undefined) return;
+    const digest = body.digest.toString('hex');
+    this.texts.set(digest, body.text);
+    if (typeof value === 'object' && value !== null) this.#digests.set(value, digest);
+  }
+
+  /** Registers a value that is in the store already. */
+  addStored(value: Json, digest: string): void {
+    if (typeof value === 'object' && value !== null) this.#digests.set(value, digest);
+  }
+
+  /** The digest of a value, registering a new one for storing. */
+  digest(value: JsonObject | undefined): Buffer | undefined {
+    if (value === undefined) return undefined;
+    let digest = this.#digests.get(value);
+    if (digest === undefined) {
+      this.add(value, canonicalBody(value));
+      digest = this.#digests.get(value)!;
+    }
+    return Buffer.from(digest, 'hex');
+  }
+}

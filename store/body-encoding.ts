@@ -1,0 +1,31 @@
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { BODY_DICTIONARY_1 } from './body-dictionary.js';
+
+/** How `bodies.content` holds a body's canonical JSON. Numbers are stored: never renumber. */
+const PLAIN = 0;
+/** Raw deflate (RFC 1951) with the preset dictionary of body-dictionary.ts. */
+const DEFLATE_1 = 1;
+
+/** Below this, deflate's own cost outweighs what it saves. */
+const MIN_DEFLATE_BYTES = 120;
+
+export interface EncodedBody {
+  encoding: number;
+  content: Buffer;
+}
+
+export function encodeBody(text: string): EncodedBody {
+  const plain = Buffer.from(text);
+  if (plain.length < MIN_DEFLATE_BYTES) return { encoding: PLAIN, content: plain };
+  // Small windows and tables: bodies are a few KB, and setting up large ones costs more than the compression.
+  const windowBits = plain.length > 8192 ? 15 : 14;
+  const content = deflateRawSync(plain, { level: 1, memLevel: 6, windowBits, dictionary: BODY_DICTIONARY_1 });
+  return { encoding: DEFLATE_1, content };
+}
+
+/** @throws Error when the content is damaged or of an encoding that this version doesn't know */
+export function decodeBody(encoding: number, content: Buffer): string {
+  if (encoding === PLAIN) return content.toString('utf8');
+  if (encoding === DEFLATE_1) return inflateRawSync(content, { dictionary: BODY_DICTIONARY_1 }).toString('utf8');
+  throw new Error(`bodies.encoding ${encoding} is not known to this version`);
+}

@@ -1,0 +1,130 @@
+import type { ClientBase } from 'pg';
+import type { AcceptedEvent } from '../core/accept.js';
+import type { Stage } from '../core/audit-event.js';
+import { formatMicros } from '../core/timestamp.js';
+import { CHANGE_CLASSES, type EventClass } from '../core/vocabulary.js';
+
+/** How far from a batch's times another use of its auditIDs is looked for, in microseconds. */
+const REUSE_HORIZON = 86_400_000_000;
+
+interface KnownRow {
+  audit_id: string;
+  request_id: string;
+  stage: Stage;
+  class: EventClass;
+  digest: Buffer;
+  source_id: number;
+}
+
+export interface FindingRow {
+  kind: 'audit_id_reused' | 'conflicting_copies';
+  at: number;
+  subject: string;
+  detail: Record<string, string>;
+}
+
+/**
+ * What the store and the batch itself already hold under a batch's auditIDs. One look tells duplicates (same source
+ * and digest), other stages of the same request, and auditIDs that stand on several requests.
+ */
+export class KnownEvents {
+  readonly findings: FindingRow[] = [];
+  readonly reusedAuditIDs = new Set<string>();
+  readonly #digests = new Set<string>();
+  readonly #requests = new Map<string, KnownRow[]>();
+  readonly #auditIDs = new Map<string, { requestID: string; auditID: string }>();
+
+  add(row: KnownRow): void {
+    this.#digests.add(`${row.source_id} ${row.digest.toString('hex')}`);
+    const rows = this.#requests.get(row.request_id);
+    if (rows) rows.push(row);
+    else this.#requests.set(row.request_id, [row]);
+    this.#auditIDs.set(row.audit_id, { requestID: row.request_id, auditID: row.audit_id });
+  }
+
+  /** Whether an event is new to its source; the second time it's asked of equal events, it isn't. */
+  isNew(sourceID: number, accepted: AcceptedEvent): boolean {
+    const key = `${sourceID} ${accepted.digest.toString('hex')}`;
+    if (this.#digests.has(key)) return false;
+    this.#digests.add(key);
+    this.#findConflicts(sourceID, accepted);
+    return true;
+  }
+
+  #findConflicts(sourceID: number, accepted: AcceptedEvent): void {
+    const { event, requestID } = accepted;
+    const other = this.#auditIDs.get(event.auditID);
+    if (other && other.requestID !== requestID) {
+      this.reusedAuditIDs.add(event.auditID);
+      this.findings.push({
+        kind: 'audit_id_reused',
+        at: event.requestReceivedTimestamp,
+        subject: `${event.auditID} ${requestID}`,
+        detail: { auditID: event.auditID, request: requestID, otherRequest: other.requestID },
+      });
+    } else if (!other) {
+      this.#auditIDs.set(event.auditID, { requestID, auditID: event.auditID });
+    }
+    const same = this.#requests.get(requestID)?.find((row) => row.source_id === sourceID && row.stage === event.stage);
+    if (!same || same.digest.equals(accepted.digest)) return;
+    this.findings.push({
+      kind: 'conflicting_copies',
+      at: event.requestReceivedTimestamp,
+      subject: `${requestID} ${event.stage} ${accepted.digest.toString('hex')}`,
+      detail: { auditID: event.auditID, request: requestID, stage: event.stage, otherDigest: same.digest.toString('hex') },
+    });
+  }
+
+  #rows(accepted: AcceptedEvent): KnownRow[] {
+    return this.#requests.get(accepted.requestID) ?? [];
+  }
+
+  /** The store has a stage of this request that says how it ended. */
+  hasFinalStage(accepted: AcceptedEvent): boolean {
+    return this.#rows(accepted).some((row) => row.stage === 'ResponseComplete' || row.stage === 'Panic');
+  }
+
+  hasOutcome(accepted: AcceptedEvent): boolean {
+    return this.#rows(accepted).some((row) => row.class !== 'stage');
+  }
+
+  hasReceivedStage(accepted: AcceptedEvent): boolean {
+    return this.#rows(accepted).some((row) => row.stage === 'RequestReceived');
+  }
+
+  /** Another source, or a conflicting copy, has made this request's change already: one request is one change. */
+  hasChangeFromElsewhere(accepted: AcceptedEvent): boolean {
+    return this.#rows(accepted).some(
+      (row) => row.stage !== 'ResponseStarted' && row.stage === accepted.event.stage && (CHANGE_CLASSES as readonly string[]).includes(row.class),
+    );
+  }
+
+  /** The store may hold a change of this request: one that was started, or of unknown outcome. */
+  mayHaveChange(accepted: AcceptedEvent): boolean {
+    return this.#rows(accepted).length > 0;
+  }
+}
+
+export async function findKnownEvents(client: ClientBase, clusterID: number, events: AcceptedEvent[]): Promise<KnownEvents> {
+  const known = new KnownEvents();
+  if (events.length === 0) return known;
+  const auditIDs = new Set<string>();
+  let since = Number.POSITIVE_INFINITY;
+  let until = 0;
+  for (const { event } of events) {
+    auditIDs.add(event.auditID);
+    since = Math.min(since, event.requestReceivedTimestamp);
+    until = Math.max(until, event.requestReceivedTimestamp);
+  }
+  const { rows } = await client.query<KnownRow>({
+    name: 'known-events',
+    text: `select e.audit_id, e.request_id, e.stage, e.class, e.digest, e.source_id
+             from unnest($2::text[]) as a (id)
+             join events e on e.cluster_id = $1
+              and hashtextextended(e.audit_id, 0) = hashtextextended(a.id, 0) and e.audit_id = a.id
+            where e.at >= $3 and e.at <= $4`,
+    values: [clusterID, [...auditIDs], formatMicros(Math.max(0, since - REUSE_HORIZON)), formatMicros(until + REUSE_HORIZON)],
+  });
+  for (const row of rows) known.add(row);
+  return known;
+}
