@@ -60,7 +60,12 @@ export function acceptItem(bytes: Buffer, listVersion: string | undefined, redac
 }
 
 /** The same for a value that is parsed already (a replayed sample, a line of the spool). */
-export function acceptValue(value: unknown, size: number, listVersion: string | undefined, redaction: Redaction): Acceptance {
+export function acceptValue(
+  value: unknown,
+  size: number,
+  listVersion: string | undefined,
+  redaction: Redaction,
+): Acceptance {
   try {
     const event = redactEvent(decodeEvent(value, listVersion), redaction.rules, redaction.digest);
     const request = event.requestObject === undefined ? undefined : canonicalBody(event.requestObject);
@@ -84,7 +89,9 @@ export function acceptValue(value: unknown, size: number, listVersion: string | 
 }
 
 export function rejectText(reason: string, detail: string, text: string, redaction: Redaction): Rejection {
-  const sample = redactText(text.slice(0, MAX_SAMPLE), redaction.digest).replaceAll('\0', '\uFFFD').toWellFormed();
+  const sample = redactText(text.slice(0, MAX_SAMPLE), redaction.digest)
+    .replaceAll('\0', '\uFFFD')
+    .toWellFormed();
   return { reason, detail, sample, digest: sha256(sample), replayable: false };
 }
 

@@ -6,21 +6,56 @@ import type { UserInfo } from './audit-event.js';
  * Cloud and add-on controllers are not here: what they do is not a mere consequence.
  */
 const CONTROLLER_ACCOUNTS = new Set([
-  'attachdetach-controller', 'bootstrap-signer', 'certificate-controller', 'clusterrole-aggregation-controller',
-  'cronjob-controller', 'daemon-set-controller', 'deployment-controller', 'device-taint-eviction-controller',
-  'disruption-controller', 'endpoint-controller', 'endpointslice-controller', 'endpointslicemirroring-controller',
-  'ephemeral-volume-controller', 'expand-controller', 'generic-garbage-collector', 'horizontal-pod-autoscaler',
-  'job-controller', 'legacy-service-account-token-cleaner', 'namespace-controller', 'node-controller',
-  'node-ipam-controller', 'persistent-volume-binder', 'pod-garbage-collector', 'pv-protection-controller',
-  'pvc-protection-controller', 'replicaset-controller', 'replication-controller', 'resource-claim-controller',
-  'resourcequota-controller', 'root-ca-cert-publisher', 'route-controller', 'selinux-warning-controller',
-  'service-account-controller', 'service-cidrs-controller', 'service-controller', 'statefulset-controller',
-  'storage-version-migrator-controller', 'taint-eviction-controller', 'token-cleaner', 'ttl-after-finished-controller',
-  'ttl-controller', 'validatingadmissionpolicy-status-controller', 'volumeattributesclass-protection-controller',
+  'attachdetach-controller',
+  'bootstrap-signer',
+  'certificate-controller',
+  'clusterrole-aggregation-controller',
+  'cronjob-controller',
+  'daemon-set-controller',
+  'deployment-controller',
+  'device-taint-eviction-controller',
+  'disruption-controller',
+  'endpoint-controller',
+  'endpointslice-controller',
+  'endpointslicemirroring-controller',
+  'ephemeral-volume-controller',
+  'expand-controller',
+  'generic-garbage-collector',
+  'horizontal-pod-autoscaler',
+  'job-controller',
+  'legacy-service-account-token-cleaner',
+  'namespace-controller',
+  'node-controller',
+  'node-ipam-controller',
+  'persistent-volume-binder',
+  'pod-garbage-collector',
+  'pv-protection-controller',
+  'pvc-protection-controller',
+  'replicaset-controller',
+  'replication-controller',
+  'resource-claim-controller',
+  'resourcequota-controller',
+  'root-ca-cert-publisher',
+  'route-controller',
+  'selinux-warning-controller',
+  'service-account-controller',
+  'service-cidrs-controller',
+  'service-controller',
+  'statefulset-controller',
+  'storage-version-migrator-controller',
+  'taint-eviction-controller',
+  'token-cleaner',
+  'ttl-after-finished-controller',
+  'ttl-controller',
+  'validatingadmissionpolicy-status-controller',
+  'volumeattributesclass-protection-controller',
 ]);
 
 const CONTROL_PLANE_USERS = new Set([
-  'system:apiserver', 'system:kube-controller-manager', 'system:kube-scheduler', 'system:kube-proxy',
+  'system:apiserver',
+  'system:kube-controller-manager',
+  'system:kube-scheduler',
+  'system:kube-proxy',
 ]);
 
 const SERVICE_ACCOUNT = /^system:serviceaccount:([^:]+):([^:]+)$/;
@@ -36,7 +71,9 @@ export function builtInController(username: string): string | undefined {
   if (CONTROL_PLANE_USERS.has(username)) return username.slice('system:'.length);
   if (username.startsWith('system:node:')) return 'kubelet';
   const account = serviceAccountOf(username);
-  return account?.namespace === 'kube-system' && CONTROLLER_ACCOUNTS.has(account.name) ? account.name : undefined;
+  return account?.namespace === 'kube-system' && CONTROLLER_ACCOUNTS.has(account.name)
+    ? account.name
+    : undefined;
 }
 
 /** The pod that held a bound service account token, where the apiserver noted it (since 1.22 / 1.30). */

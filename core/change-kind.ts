@@ -4,8 +4,16 @@ import type { ChangeKind } from './vocabulary.js';
 import { metadataOf, type Write } from './write.js';
 
 const SUBRESOURCE_KINDS: Record<string, ChangeKind> = {
-  eviction: 'eviction', binding: 'binding', token: 'token_request', exec: 'exec', attach: 'attach',
-  portforward: 'port_forward', proxy: 'proxy', ephemeralcontainers: 'debug', scale: 'scale', approval: 'csr_approval',
+  eviction: 'eviction',
+  binding: 'binding',
+  token: 'token_request',
+  exec: 'exec',
+  attach: 'attach',
+  portforward: 'port_forward',
+  proxy: 'proxy',
+  ephemeralcontainers: 'debug',
+  scale: 'scale',
+  approval: 'csr_approval',
 };
 
 const RBAC = 'rbac.authorization.k8s.io';
@@ -15,7 +23,8 @@ const RESTARTED_AT = 'spec.template.metadata.annotations["kubectl.kubernetes.io/
 /** What a write did. `diff` holds its significant field changes, where both versions are known. */
 export function changeKind(write: Write, diff: FieldChange[] | undefined): ChangeKind {
   const { verb, subresource, key } = write;
-  if (subresource && SUBRESOURCE_KINDS[subresource] && verb !== 'deletecollection') return SUBRESOURCE_KINDS[subresource];
+  if (subresource && SUBRESOURCE_KINDS[subresource] && verb !== 'deletecollection')
+    return SUBRESOURCE_KINDS[subresource];
   // kubectl before 1.22 and the scheduler post to bindings.
   if (key.resource === 'bindings' && key.apiGroup === '') return 'binding';
   if (verb === 'deletecollection') return 'delete_collection';
@@ -37,7 +46,9 @@ export function changeKind(write: Write, diff: FieldChange[] | undefined): Chang
 /** A patch or update answered 201 created the object (k8s.io/apiserver/pkg/endpoints/handlers/patch.go, update.go). */
 export function isCreation(write: Write): boolean {
   if (write.subresource) return false;
-  return write.verb === 'create' || ((write.verb === 'patch' || write.verb === 'update') && write.code === 201);
+  return (
+    write.verb === 'create' || ((write.verb === 'patch' || write.verb === 'update') && write.code === 201)
+  );
 }
 
 /**
@@ -71,7 +82,8 @@ function restarts(diff: FieldChange[]): boolean {
     if (change.path === RESTARTED_AT) return true;
     let value = change.after;
     const below = change.path === 'spec.template.metadata.annotations' ? [] : ['annotations'];
-    if (change.path !== 'spec.template.metadata.annotations' && change.path !== 'spec.template.metadata') return false;
+    if (change.path !== 'spec.template.metadata.annotations' && change.path !== 'spec.template.metadata')
+      return false;
     for (const key of below) value = isJsonObject(value) ? value[key] : undefined;
     return isJsonObject(value) && Object.keys(value).join() === 'kubectl.kubernetes.io/restartedAt';
   });

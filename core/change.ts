@@ -18,8 +18,16 @@ import type { Write } from './write.js';
  * - `audit_id_reused`: its auditID also stands on another request
  */
 export const FLAGS = [
-  'before_unknown', 'generation_gap', 'content_not_recorded', 'truncated', 'item_of_collection', 'items_unknown',
-  'deletion_pending', 'recreated', 'impersonated', 'audit_id_reused',
+  'before_unknown',
+  'generation_gap',
+  'content_not_recorded',
+  'truncated',
+  'item_of_collection',
+  'items_unknown',
+  'deletion_pending',
+  'recreated',
+  'impersonated',
+  'audit_id_reused',
 ] as const;
 export type Flag = (typeof FLAGS)[number];
 

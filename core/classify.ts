@@ -4,11 +4,19 @@ import type { ChangeClass, ChangeKind, EventClass } from './vocabulary.js';
 
 const READ_VERBS = new Set(['get', 'list', 'watch', 'head', 'options', 'propfind']);
 const WRITE_VERBS = new Set(['create', 'update', 'patch', 'delete', 'deletecollection']);
-const REVIEW_GROUPS = new Set(['authorization.k8s.io', 'authentication.k8s.io', 'authorization.openshift.io']);
+const REVIEW_GROUPS = new Set([
+  'authorization.k8s.io',
+  'authentication.k8s.io',
+  'authorization.openshift.io',
+]);
 
 /** Subresources that give interactive access. Since 1.30 kubectl's exec is audited as verb `get`, so the verb says nothing. */
 const ACCESS_KINDS: Record<string, ChangeKind> = {
-  exec: 'exec', attach: 'attach', portforward: 'port_forward', proxy: 'proxy', ephemeralcontainers: 'debug',
+  exec: 'exec',
+  attach: 'attach',
+  portforward: 'port_forward',
+  proxy: 'proxy',
+  ephemeralcontainers: 'debug',
 };
 
 export function isJsonObject(value: Json | undefined): value is JsonObject {
@@ -18,7 +26,8 @@ export function isJsonObject(value: Json | undefined): value is JsonObject {
 /** The interactive access that an event asks for, whether or not it was given. */
 export function accessKind(event: AuditEvent): ChangeKind | undefined {
   const { resource, subresource } = event.objectRef ?? {};
-  if (!subresource || (resource !== 'pods' && resource !== 'services' && resource !== 'nodes')) return undefined;
+  if (!subresource || (resource !== 'pods' && resource !== 'services' && resource !== 'nodes'))
+    return undefined;
   if (subresource === 'ephemeralcontainers' && READ_VERBS.has(event.verb)) return undefined;
   return ACCESS_KINDS[subresource];
 }
@@ -66,7 +75,11 @@ export function isDryRun(event: AuditEvent): boolean {
   if (!isJsonObject(event.requestObject)) return false;
   const body = event.requestObject;
   const isDelete = event.verb === 'delete' || event.verb === 'deletecollection';
-  const options = isDelete ? body : event.objectRef?.subresource === 'eviction' ? body.deleteOptions : undefined;
+  const options = isDelete
+    ? body
+    : event.objectRef?.subresource === 'eviction'
+      ? body.deleteOptions
+      : undefined;
   return isJsonObject(options) && Array.isArray(options.dryRun) && options.dryRun.includes('All');
 }
 
@@ -79,7 +92,11 @@ function writeClass(event: AuditEvent): EventClass {
 }
 
 /** The class of a write by who made it, before its fields are known. Someone who impersonates a controller is a person. */
-export function writerClass(username: string, impersonates: boolean, subresource: string | undefined): ChangeClass {
+export function writerClass(
+  username: string,
+  impersonates: boolean,
+  subresource: string | undefined,
+): ChangeClass {
   const controller = impersonates ? undefined : builtInController(username);
   if (subresource === 'status' && (controller || serviceAccountOf(username))) return 'status';
   return controller ? 'derived' : 'change';

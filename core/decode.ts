@@ -1,4 +1,11 @@
-import { type AuditEvent, type Json, LEVELS, type ObjectReference, STAGES, type UserInfo } from './audit-event.js';
+import {
+  type AuditEvent,
+  type Json,
+  LEVELS,
+  type ObjectReference,
+  STAGES,
+  type UserInfo,
+} from './audit-event.js';
 import { parseMicros } from './timestamp.js';
 
 /** Nesting beyond this is refused before parsing. Real objects stay under 50 (CRD schemas). */
@@ -16,7 +23,8 @@ export class DecodeError extends Error {
 
 type Loose = Record<string, unknown>;
 
-const isObject = (value: unknown): value is Loose => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isObject = (value: unknown): value is Loose =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 const VERSIONS = ['audit.k8s.io/v1', 'audit.k8s.io/v1beta1', 'audit.k8s.io/v1alpha1'] as const;
 
 /**
@@ -28,14 +36,18 @@ const VERSIONS = ['audit.k8s.io/v1', 'audit.k8s.io/v1beta1', 'audit.k8s.io/v1alp
  * @throws DecodeError naming the field
  */
 export function decodeEvent(value: unknown, listVersion?: string): AuditEvent {
-  if (!isObject(value)) throw new DecodeError('not_an_event', `expected a JSON object, got ${describe(value)}`);
+  if (!isObject(value))
+    throw new DecodeError('not_an_event', `expected a JSON object, got ${describe(value)}`);
   if (value.kind !== undefined && value.kind !== 'Event') {
     throw new DecodeError('not_an_event', `kind: expected "Event", got ${describe(value.kind)}`);
   }
   const version = value.apiVersion ?? listVersion ?? 'audit.k8s.io/v1';
   const apiVersion = VERSIONS.find((known) => known === version);
   if (!apiVersion) {
-    throw new DecodeError('unsupported_version', `apiVersion: expected one of ${VERSIONS.join(', ')}, got ${describe(version)}`);
+    throw new DecodeError(
+      'unsupported_version',
+      `apiVersion: expected one of ${VERSIONS.join(', ')}, got ${describe(version)}`,
+    );
   }
   const metadata = isObject(value.metadata) ? value.metadata : undefined;
   const legacy = value.timestamp ?? metadata?.creationTimestamp;
@@ -83,7 +95,10 @@ function describe(value: unknown): string {
 function text(event: Loose, field: string): string {
   const value = event[field];
   if (typeof value !== 'string' || value === '') {
-    throw new DecodeError('missing_field', `${field}: expected a non-empty string, got ${value === '' ? 'an empty one' : describe(value)}`);
+    throw new DecodeError(
+      'missing_field',
+      `${field}: expected a non-empty string, got ${value === '' ? 'an empty one' : describe(value)}`,
+    );
   }
   return value;
 }
@@ -91,7 +106,10 @@ function text(event: Loose, field: string): string {
 function oneOf<T extends string>(event: Loose, field: string, allowed: readonly T[]): T {
   const found = allowed.find((known) => known === event[field]);
   if (!found) {
-    throw new DecodeError('invalid_field', `${field}: expected one of ${allowed.join(', ')}, got ${describe(event[field])}`);
+    throw new DecodeError(
+      'invalid_field',
+      `${field}: expected one of ${allowed.join(', ')}, got ${describe(event[field])}`,
+    );
   }
   return found;
 }
@@ -107,7 +125,8 @@ function time(event: Loose, field: string, legacy: unknown): number {
 
 function userInfo(value: unknown, field: string): UserInfo | undefined {
   if (value == null) return undefined;
-  if (!isObject(value)) throw new DecodeError('invalid_field', `${field}: expected an object, got ${describe(value)}`);
+  if (!isObject(value))
+    throw new DecodeError('invalid_field', `${field}: expected an object, got ${describe(value)}`);
   const user: UserInfo = { username: typeof value.username === 'string' ? value.username : '' };
   if (typeof value.uid === 'string' && value.uid !== '') user.uid = value.uid;
   const groups = strings(value.groups, `${field}.groups`);
@@ -124,26 +143,40 @@ function userInfo(value: unknown, field: string): UserInfo | undefined {
 
 function strings(value: unknown, field: string): string[] | undefined {
   if (value == null) return undefined;
-  if (!Array.isArray(value)) throw new DecodeError('invalid_field', `${field}: expected an array, got ${describe(value)}`);
+  if (!Array.isArray(value))
+    throw new DecodeError('invalid_field', `${field}: expected an array, got ${describe(value)}`);
   for (const item of value) {
-    if (typeof item !== 'string') throw new DecodeError('invalid_field', `${field}: expected strings, got ${describe(item)}`);
+    if (typeof item !== 'string')
+      throw new DecodeError('invalid_field', `${field}: expected strings, got ${describe(item)}`);
   }
   return value.length === 0 ? undefined : (value as string[]);
 }
 
 function stringMap(value: unknown, field: string): Record<string, string> | undefined {
   if (value == null) return undefined;
-  if (!isObject(value)) throw new DecodeError('invalid_field', `${field}: expected an object, got ${describe(value)}`);
+  if (!isObject(value))
+    throw new DecodeError('invalid_field', `${field}: expected an object, got ${describe(value)}`);
   const map: Record<string, string> = Object.create(null);
-  for (const [key, item] of Object.entries(value)) map[key] = typeof item === 'string' ? item : JSON.stringify(item);
+  for (const [key, item] of Object.entries(value))
+    map[key] = typeof item === 'string' ? item : JSON.stringify(item);
   return Object.keys(map).length === 0 ? undefined : map;
 }
 
 function objectReference(value: unknown): ObjectReference | undefined {
   if (value == null) return undefined;
-  if (!isObject(value)) throw new DecodeError('invalid_field', `objectRef: expected an object, got ${describe(value)}`);
+  if (!isObject(value))
+    throw new DecodeError('invalid_field', `objectRef: expected an object, got ${describe(value)}`);
   const ref: ObjectReference = {};
-  for (const field of ['resource', 'namespace', 'name', 'uid', 'apiGroup', 'apiVersion', 'resourceVersion', 'subresource'] as const) {
+  for (const field of [
+    'resource',
+    'namespace',
+    'name',
+    'uid',
+    'apiGroup',
+    'apiVersion',
+    'resourceVersion',
+    'subresource',
+  ] as const) {
     const item = value[field];
     if (typeof item === 'string' && item !== '') ref[field] = item;
   }
@@ -160,7 +193,8 @@ function objectReference(value: unknown): ObjectReference | undefined {
 function responseStatus(event: AuditEvent, value: unknown): void {
   if (!isObject(value)) return;
   const status: NonNullable<AuditEvent['responseStatus']> = {};
-  if (typeof value.code === 'number' && Number.isInteger(value.code) && value.code > 0 && value.code < 1000) status.code = value.code;
+  if (typeof value.code === 'number' && Number.isInteger(value.code) && value.code > 0 && value.code < 1000)
+    status.code = value.code;
   if (typeof value.status === 'string' && value.status !== '') status.status = value.status;
   if (typeof value.reason === 'string' && value.reason !== '') status.reason = value.reason;
   if (typeof value.message === 'string' && value.message !== '') status.message = value.message;

@@ -27,7 +27,12 @@ export function requestID(event: AuditEvent): string {
 }
 
 /** The id of one item's deletion inside a deletecollection. */
-export function itemChangeID(collectionChangeID: string, at: number, key: ObjectKey, uid: string | undefined): string {
+export function itemChangeID(
+  collectionChangeID: string,
+  at: number,
+  key: ObjectKey,
+  uid: string | undefined,
+): string {
   return timedUuid(at, sha256(`${collectionChangeID}\n${canonicalJson(key)}\n${uid ?? ''}`));
 }
 

@@ -28,10 +28,15 @@ export function nextState(write: Write, previous: Version | undefined): NextStat
   return { state: inferredState(write, previous?.state ?? NOTHING_KNOWN), deleted: false, pending: false };
 }
 
-function afterDelete(write: Write, response: JsonObject | undefined, previous: Version | undefined): NextState {
+function afterDelete(
+  write: Write,
+  response: JsonObject | undefined,
+  previous: Version | undefined,
+): NextState {
   const metadata = metadataOf(response);
   const finalizers = Array.isArray(metadata?.finalizers) && metadata.finalizers.length > 0;
-  const grace = typeof metadata?.deletionGracePeriodSeconds === 'number' && metadata.deletionGracePeriodSeconds > 0;
+  const grace =
+    typeof metadata?.deletionGracePeriodSeconds === 'number' && metadata.deletionGracePeriodSeconds > 0;
   const held = typeof metadata?.deletionTimestamp === 'string' && (finalizers || grace);
   const namespace = write.key.resource === 'namespaces' && typeof metadata?.deletionTimestamp === 'string';
   if (response && (held || namespace)) return { state: exactState(response), deleted: false, pending: true };
@@ -46,13 +51,25 @@ function inferredState(write: Write, before: ObjectState): ObjectState {
   if (write.subresource === 'scale' && scale !== undefined && before.object) {
     const spec = isJsonObject(before.object.spec) ? before.object.spec : {};
     const object = { ...before.object, spec: { ...spec, replicas: scale } };
-    return doubted(before, object, ['spec.replicas'], scaleOf(write.response) === undefined ? 'request' : null, 'older_version');
+    return doubted(
+      before,
+      object,
+      ['spec.replicas'],
+      scaleOf(write.response) === undefined ? 'request' : null,
+      'older_version',
+    );
   }
   if (write.subresource === 'binding' && before.object) {
     const target = isJsonObject(request?.target as Json) ? (request?.target as JsonObject).name : undefined;
     if (typeof target === 'string') {
       const spec = isJsonObject(before.object.spec) ? before.object.spec : {};
-      return doubted(before, { ...before.object, spec: { ...spec, nodeName: target } }, ['spec.nodeName'], 'request', 'older_version');
+      return doubted(
+        before,
+        { ...before.object, spec: { ...spec, nodeName: target } },
+        ['spec.nodeName'],
+        'request',
+        'older_version',
+      );
     }
   }
   if (write.subresource === 'status' && before.object && !(write.verb === 'update' && request)) {
@@ -63,7 +80,10 @@ function inferredState(write: Write, before: ObjectState): ObjectState {
     const patched = before.object && type && applyPatch(type, before.object, write.request as Json);
     if (patched) return doubted(before, patched.object, patched.touched, 'patch', 'older_version');
   } else if (request && metadataOf(request)) {
-    const object = write.subresource === 'status' && before.object ? { ...before.object, status: request.status ?? null } : request;
+    const object =
+      write.subresource === 'status' && before.object
+        ? { ...before.object, status: request.status ?? null }
+        : request;
     return doubted({ ...before, inferred: undefined }, object, [], 'request', 'request');
   }
   if (!before.object) return NOTHING_KNOWN;

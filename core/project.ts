@@ -8,7 +8,15 @@ import { significantChanges } from './diff/noise.js';
 import { summarizeChanges } from './diff/summarize.js';
 import { nextState } from './next-state.js';
 import { patchTypeOf, requestedChanges } from './requested.js';
-import { collectionItems, makesVersion, metadataOf, objectOf, revisionOf, stringOf, type Write } from './write.js';
+import {
+  collectionItems,
+  makesVersion,
+  metadataOf,
+  objectOf,
+  revisionOf,
+  stringOf,
+  type Write,
+} from './write.js';
 
 /** A diff of more entries than this is searched by its first ones only. */
 const MAX_TERMS = 400;
@@ -57,7 +65,8 @@ export function projectWrites(before: Version | undefined, writes: Write[]): Pro
 
 /** Writing what is there already is skipped by the storage, which then answers with the same resourceVersion (etcd3/store.go). */
 function isNoOp(write: Write, before: Version | undefined): boolean {
-  if ((write.verb !== 'update' && write.verb !== 'patch') || write.code === 201 || write.class === 'access') return false;
+  if ((write.verb !== 'update' && write.verb !== 'patch') || write.code === 201 || write.class === 'access')
+    return false;
   const after = revisionOf(write.response);
   if (after === undefined) return false;
   if (before && !before.deleted && before.orderRV === after && before.uid === write.uid) return true;
@@ -70,7 +79,12 @@ function projectWrite(write: Write, before: Version | undefined): Change {
   if (write.itemOfCollection) flags.push('item_of_collection');
   if (!makesVersion(write)) return withoutVersion(write, flags);
 
-  const recreated = before !== undefined && !before.deleted && write.uid !== undefined && before.uid !== undefined && before.uid !== write.uid;
+  const recreated =
+    before !== undefined &&
+    !before.deleted &&
+    write.uid !== undefined &&
+    before.uid !== undefined &&
+    before.uid !== write.uid;
   if (recreated) flags.push('recreated');
   const previous = before && !before.deleted && !recreated ? before : undefined;
   const creation = isCreation(write);
@@ -80,7 +94,8 @@ function projectWrite(write: Write, before: Version | undefined): Change {
 
   const metadata = metadataOf(state.object);
   const generation = typeof metadata?.generation === 'number' ? metadata.generation : undefined;
-  if (previous?.generation !== undefined && generation !== undefined && generation - previous.generation > 1) flags.push('generation_gap');
+  if (previous?.generation !== undefined && generation !== undefined && generation - previous.generation > 1)
+    flags.push('generation_gap');
 
   let diff: FieldChange[] | undefined;
   const removing = write.verb === 'delete' || deleted;
@@ -121,7 +136,12 @@ function projectWrite(write: Write, before: Version | undefined): Change {
 
 /** A write that is known to have changed nothing but status, timestamps and the like. */
 function isBookkeeping(write: Write, significant: FieldChange[] | undefined): boolean {
-  return significant !== undefined && significant.length === 0 && write.class !== 'access' && !removesLastFinalizer(write);
+  return (
+    significant !== undefined &&
+    significant.length === 0 &&
+    write.class !== 'access' &&
+    !removesLastFinalizer(write)
+  );
 }
 
 function withoutVersion(write: Write, flags: Flag[]): Change {
@@ -138,7 +158,13 @@ function withoutVersion(write: Write, flags: Flag[]): Change {
     diff: undefined,
     fieldTerms: [],
     labels: labelsOf(objectOf(write.response, write.key)),
-    summary: summarizeChanges(kind, [], isJsonObject(write.request as Json) ? (write.request as JsonObject) : undefined, flags, write.requestURI),
+    summary: summarizeChanges(
+      kind,
+      [],
+      isJsonObject(write.request as Json) ? (write.request as JsonObject) : undefined,
+      flags,
+      write.requestURI,
+    ),
     flags: withImpersonation(write, flags),
   };
 }
@@ -157,5 +183,7 @@ function termsOf(diff: FieldChange[] | undefined): string[] {
 function labelsOf(object: JsonObject | undefined): string[] {
   const labels = metadataOf(object)?.labels;
   if (!isJsonObject(labels)) return [];
-  return Object.entries(labels).filter((entry) => typeof entry[1] === 'string').map(([key, value]) => `${key}=${value}`);
+  return Object.entries(labels)
+    .filter((entry) => typeof entry[1] === 'string')
+    .map(([key, value]) => `${key}=${value}`);
 }

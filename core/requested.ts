@@ -9,7 +9,8 @@ import { metadataOf, type Write } from './write.js';
 
 /** The type of a patch; the audit event doesn't carry its Content-Type. */
 export function patchTypeOf(write: Write): PatchType | undefined {
-  if (write.verb !== 'patch' || write.request === undefined || typeof write.request === 'string') return undefined;
+  if (write.verb !== 'patch' || write.request === undefined || typeof write.request === 'string')
+    return undefined;
   return inferPatchType(write.request as Json, {
     requestURI: write.requestURI,
     managedFields: metadataOf(write.response)?.managedFields ?? null,
@@ -34,6 +35,8 @@ export function requestedChanges(write: Write, after: JsonObject | undefined): F
   }
   return patchedPaths(type === 'ambiguous' ? 'merge' : type!, write.request as Json, after).map((path) => {
     const value = after && valueAt(after, path);
-    return value === undefined ? { path, op: 'remove' as const } : { path, op: 'replace' as const, after: value };
+    return value === undefined
+      ? { path, op: 'remove' as const }
+      : { path, op: 'replace' as const, after: value };
   });
 }

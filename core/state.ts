@@ -50,11 +50,20 @@ export function certaintyOf(state: ObjectState, path: string): { certainty: Cert
 }
 
 function covers(prefix: string, path: string): boolean {
-  return path === prefix || (path.startsWith(prefix) && (path[prefix.length] === '.' || path[prefix.length] === '['));
+  return (
+    path === prefix ||
+    (path.startsWith(prefix) && (path[prefix.length] === '.' || path[prefix.length] === '['))
+  );
 }
 
 /** The state a step later, when a write is known to have happened and only some of it was seen. */
-export function doubted(state: ObjectState, object: JsonObject, touched: string[], why: Doubt | null, rest: Doubt): ObjectState {
+export function doubted(
+  state: ObjectState,
+  object: JsonObject,
+  touched: string[],
+  why: Doubt | null,
+  rest: Doubt,
+): ObjectState {
   const paths: Record<string, Doubt | null> = {};
   const before = state.inferred;
   // What was in doubt stays in doubt: an older doubt is never lifted by a write that didn't show the field.

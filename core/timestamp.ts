@@ -27,7 +27,8 @@ export function parseMicros(value: unknown): number | undefined {
   const millis = Date.parse(`${day}T${hour}:${minute}:00Z`);
   if (Number.isNaN(millis) || Number(second) > 60) return undefined;
   const offset = sign ? (Number(zoneHour) * 60 + Number(zoneMinute)) * (sign === '+' ? 1 : -1) : 0;
-  const micros = (millis - offset * 60_000) * 1000 + Number(second) * 1e6 + Number(fraction.padEnd(6, '0').slice(0, 6));
+  const micros =
+    (millis - offset * 60_000) * 1000 + Number(second) * 1e6 + Number(fraction.padEnd(6, '0').slice(0, 6));
   if (offset === 0 && value.length === 27 && value[26] === 'Z' && value[10] === 'T') {
     minuteText = value.slice(0, 17);
     minuteMicros = millis * 1000;

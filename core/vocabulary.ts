@@ -20,8 +20,20 @@
  * - `stage`: a stage that says nothing final (RequestReceived, most ResponseStarted)
  */
 export const EVENT_CLASSES = [
-  'change', 'access', 'derived', 'status', 'lease', 'kube_event', 'review', 'dry_run', 'no_op', 'rejected',
-  'failed_auth', 'secret_read', 'read', 'stage',
+  'change',
+  'access',
+  'derived',
+  'status',
+  'lease',
+  'kube_event',
+  'review',
+  'dry_run',
+  'no_op',
+  'rejected',
+  'failed_auth',
+  'secret_read',
+  'read',
+  'stage',
 ] as const;
 export type EventClass = (typeof EVENT_CLASSES)[number];
 
@@ -31,9 +43,26 @@ export type ChangeClass = (typeof CHANGE_CLASSES)[number];
 
 /** What a change did, in the words of someone who reads about it at night. */
 export const CHANGE_KINDS = [
-  'create', 'update', 'delete', 'delete_collection', 'finalizer_removal', 'eviction', 'binding',
-  'scale', 'restart', 'cordon', 'uncordon', 'rbac_grant', 'rbac_revoke', 'csr_approval', 'token_request',
-  'exec', 'attach', 'port_forward', 'proxy', 'debug',
+  'create',
+  'update',
+  'delete',
+  'delete_collection',
+  'finalizer_removal',
+  'eviction',
+  'binding',
+  'scale',
+  'restart',
+  'cordon',
+  'uncordon',
+  'rbac_grant',
+  'rbac_revoke',
+  'csr_approval',
+  'token_request',
+  'exec',
+  'attach',
+  'port_forward',
+  'proxy',
+  'debug',
 ] as const;
 export type ChangeKind = (typeof CHANGE_KINDS)[number];
 

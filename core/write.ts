@@ -79,7 +79,11 @@ const NO_VERSION = new Set(['eviction', 'token', 'exec', 'attach', 'portforward'
 
 /** Whether a write makes a version of its object. */
 export function makesVersion(write: Write): boolean {
-  return !(write.subresource && NO_VERSION.has(write.subresource)) && write.verb !== 'deletecollection' && write.key.name !== '';
+  return (
+    !(write.subresource && NO_VERSION.has(write.subresource)) &&
+    write.verb !== 'deletecollection' &&
+    write.key.name !== ''
+  );
 }
 
 /** The object in a response body; undefined for a Status, a Scale, DeleteOptions, a Table, or a body that isn't there. */
@@ -88,7 +92,13 @@ export function objectOf(body: unknown, key: ObjectKey): JsonObject | undefined 
   const object = body as JsonObject;
   const metadata = metadataOf(object);
   if (!metadata || stringOf(metadata.name) === undefined) return undefined;
-  if (object.kind === 'Status' || object.kind === 'Scale' || object.kind === 'Eviction' || object.kind === 'Binding') return undefined;
+  if (
+    object.kind === 'Status' ||
+    object.kind === 'Scale' ||
+    object.kind === 'Eviction' ||
+    object.kind === 'Binding'
+  )
+    return undefined;
   if (key.name !== '' && metadata.name !== key.name) return undefined;
   return object;
 }
@@ -134,7 +144,15 @@ export function collectionItems(write: Write): Write[] | undefined {
     const key = { ...write.key, namespace: stringOf(metadata.namespace) ?? write.key.namespace, name };
     const changeID = itemChangeID(write.changeID, write.at, key, uid);
     writes.push({
-      ...write, changeID, class: 'derived', verb: 'delete', key, uid, request: undefined, response: item, itemOfCollection: true,
+      ...write,
+      changeID,
+      class: 'derived',
+      verb: 'delete',
+      key,
+      uid,
+      request: undefined,
+      response: item,
+      itemOfCollection: true,
     });
   }
   return writes;

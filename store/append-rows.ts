@@ -5,21 +5,83 @@ import type { Change } from '../core/change.js';
 import { dictionaryID, objectID, objectKey } from '../core/identity.js';
 import { parseUserAgent } from '../core/user-agent.js';
 import type { EventClass } from '../core/vocabulary.js';
-import { CopyRows } from './copy.js';
+import type { CopyRows } from './copy.js';
 
 export const EVENT_COLUMNS = [
-  'cluster_id', 'at', 'digest', 'source_id', 'seq', 'request_id', 'audit_id', 'api_version', 'stage', 'level', 'class',
-  'stage_at', 'verb', 'request_uri', 'object_id', 'object_ref', 'user_id', 'impersonated_user_id', 'user_agent_id',
-  'source_ips', 'code', 'status', 'authorization_id', 'annotations', 'authentication_metadata', 'request_digest',
+  'cluster_id',
+  'at',
+  'digest',
+  'source_id',
+  'seq',
+  'request_id',
+  'audit_id',
+  'api_version',
+  'stage',
+  'level',
+  'class',
+  'stage_at',
+  'verb',
+  'request_uri',
+  'object_id',
+  'object_ref',
+  'user_id',
+  'impersonated_user_id',
+  'user_agent_id',
+  'source_ips',
+  'code',
+  'status',
+  'authorization_id',
+  'annotations',
+  'authentication_metadata',
+  'request_digest',
   'response_digest',
 ] as const;
 
 export const CHANGE_COLUMNS = [
-  'cluster_id', 'at', 'change_id', 'seq', 'completed_at', 'source_id', 'event_digest', 'audit_id', 'class', 'kind',
-  'outcome', 'verb', 'patch_type', 'object_id', 'api_group', 'api_version', 'resource', 'subresource', 'namespace',
-  'name', 'uid', 'user_id', 'impersonated_user_id', 'user_agent_id', 'tool', 'request_uri', 'code', 'level',
-  'resource_version', 'generation', 'order_rv', 'deleted', 'request_digest', 'response_digest', 'before_digest',
-  'before_certainty', 'after_digest', 'after_certainty', 'inferred', 'diff', 'field_terms', 'labels', 'summary', 'flags',
+  'cluster_id',
+  'at',
+  'change_id',
+  'seq',
+  'completed_at',
+  'source_id',
+  'event_digest',
+  'audit_id',
+  'class',
+  'kind',
+  'outcome',
+  'verb',
+  'patch_type',
+  'object_id',
+  'api_group',
+  'api_version',
+  'resource',
+  'subresource',
+  'namespace',
+  'name',
+  'uid',
+  'user_id',
+  'impersonated_user_id',
+  'user_agent_id',
+  'tool',
+  'request_uri',
+  'code',
+  'level',
+  'resource_version',
+  'generation',
+  'order_rv',
+  'deleted',
+  'request_digest',
+  'response_digest',
+  'before_digest',
+  'before_certainty',
+  'after_digest',
+  'after_certainty',
+  'inferred',
+  'diff',
+  'field_terms',
+  'labels',
+  'summary',
+  'flags',
 ] as const;
 
 /** Diffs of more JSON than this are computed from the two versions when asked for. */
@@ -28,10 +90,28 @@ const MAX_STORED_DIFF = 16 * 1024;
 const DECISION = 'authorization.k8s.io/decision';
 const REASON = 'authorization.k8s.io/reason';
 
-export interface UserRow { id: bigint; user: UserInfo }
-export interface UserAgentRow { id: bigint; userAgent: string; tool: string; version: string | undefined }
-export interface ObjectRow { id: string; apiGroup: string; resource: string; namespace: string; name: string }
-export interface AuthorizationRow { id: bigint; decision: string | undefined; reason: string | undefined }
+export interface UserRow {
+  id: bigint;
+  user: UserInfo;
+}
+export interface UserAgentRow {
+  id: bigint;
+  userAgent: string;
+  tool: string;
+  version: string | undefined;
+}
+export interface ObjectRow {
+  id: string;
+  apiGroup: string;
+  resource: string;
+  namespace: string;
+  name: string;
+}
+export interface AuthorizationRow {
+  id: bigint;
+  decision: string | undefined;
+  reason: string | undefined;
+}
 
 /** The dictionary entries that a batch of one cluster's rows refers to. */
 export class Dictionaries {
@@ -91,7 +171,13 @@ export class Dictionaries {
 
 /** Writes one `events` row, in the order of EVENT_COLUMNS. */
 export function writeEventRow(
-  rows: CopyRows, clusterID: number, sourceID: number, seq: number, accepted: AcceptedEvent, eventClass: EventClass, dictionaries: Dictionaries,
+  rows: CopyRows,
+  clusterID: number,
+  sourceID: number,
+  seq: number,
+  accepted: AcceptedEvent,
+  eventClass: EventClass,
+  dictionaries: Dictionaries,
 ): void {
   const { event } = accepted;
   const ref = event.objectRef;
@@ -150,10 +236,16 @@ export interface ChangeOrigin {
 }
 
 /** Writes one `changes` row, in the order of CHANGE_COLUMNS. */
-export function writeChangeRow(rows: CopyRows, change: Change, origin: ChangeOrigin, dictionaries: Dictionaries): void {
+export function writeChangeRow(
+  rows: CopyRows,
+  change: Change,
+  origin: ChangeOrigin,
+  dictionaries: Dictionaries,
+): void {
   const { write, after, before } = change;
   const diffText = change.diff === undefined ? undefined : JSON.stringify(change.diff);
-  const storesDiff = diffText !== undefined && diffText.length <= MAX_STORED_DIFF && change.class !== 'status';
+  const storesDiff =
+    diffText !== undefined && diffText.length <= MAX_STORED_DIFF && change.class !== 'status';
   rows.row(CHANGE_COLUMNS.length);
   rows.int4(origin.clusterID);
   rows.time(write.at);

@@ -95,12 +95,28 @@ export class Ledger {
     for (const month of months) this.#months.add(month);
   }
 
-  async #appendCluster(client: ClientBase, clusterID: number, batches: Batch[], results: Map<Batch, AppendResult>): Promise<void> {
+  async #appendCluster(
+    client: ClientBase,
+    clusterID: number,
+    batches: Batch[],
+    results: Map<Batch, AppendResult>,
+  ): Promise<void> {
     const cache = this.#cacheOf(clusterID);
     await client.query('begin');
-    await client.query({ name: 'lock-cluster', text: 'select pg_advisory_xact_lock($1, $2)', values: [CLUSTER_LOCK, clusterID] });
-    const known = await findKnownEvents(client, clusterID, batches.flatMap((batch) => batch.accepted));
-    const seq = await client.query<{ seq: string }>({ name: 'seq-block', text: `select nextval('ingest_seq') as seq` });
+    await client.query({
+      name: 'lock-cluster',
+      text: 'select pg_advisory_xact_lock($1, $2)',
+      values: [CLUSTER_LOCK, clusterID],
+    });
+    const known = await findKnownEvents(
+      client,
+      clusterID,
+      batches.flatMap((batch) => batch.accepted),
+    );
+    const seq = await client.query<{ seq: string }>({
+      name: 'seq-block',
+      text: `select nextval('ingest_seq') as seq`,
+    });
     const events = newEvents(batches, known, Number(seq.rows[0]!.seq), results);
 
     const dictionaries = new Dictionaries(cache.ids);
@@ -110,12 +126,25 @@ export class Ledger {
       bodies.add(accepted.event.requestObject, accepted.request);
       bodies.add(accepted.event.responseObject, accepted.response);
     }
-    const changes = await appendChanges(client, clusterID, writes, { dictionaries, bodies, bodyCache: cache.bodies, known });
+    const changes = await appendChanges(client, clusterID, writes, {
+      dictionaries,
+      bodies,
+      bodyCache: cache.bodies,
+      known,
+    });
     for (const event of events) if (changes.noOps.has(event.accepted)) event.class = 'no_op';
 
     const rows = new CopyRows();
     for (const event of events) {
-      writeEventRow(rows, clusterID, event.batch.sourceID, event.seq, event.accepted, event.class, dictionaries);
+      writeEventRow(
+        rows,
+        clusterID,
+        event.batch.sourceID,
+        event.seq,
+        event.accepted,
+        event.class,
+        dictionaries,
+      );
     }
     await appendDictionaries(client, clusterID, dictionaries, cache.entries);
     await cache.bodies.append(client, clusterID, bodies.texts);
@@ -149,7 +178,12 @@ interface ClusterCache {
 }
 
 /** The events that the store doesn't have, each with its number. */
-function newEvents(batches: Batch[], known: KnownEvents, firstSeq: number, results: Map<Batch, AppendResult>): NewEvent[] {
+function newEvents(
+  batches: Batch[],
+  known: KnownEvents,
+  firstSeq: number,
+  results: Map<Batch, AppendResult>,
+): NewEvent[] {
   const events: NewEvent[] = [];
   for (const batch of batches) {
     const result = results.get(batch)!;
@@ -158,7 +192,8 @@ function newEvents(batches: Batch[], known: KnownEvents, firstSeq: number, resul
         result.duplicates++;
         continue;
       }
-      if (events.length >= SEQ_BLOCK) throw new RangeError(`more than ${SEQ_BLOCK} events in one transaction`);
+      if (events.length >= SEQ_BLOCK)
+        throw new RangeError(`more than ${SEQ_BLOCK} events in one transaction`);
       result.stored++;
       events.push({ batch, accepted, class: accepted.class, seq: firstSeq + events.length });
     }
@@ -191,7 +226,10 @@ function pendingWrites(events: NewEvent[], known: KnownEvents): PendingWrite[] {
 const KEEPS_NO_OUTCOME = new Set(['leases', 'events']);
 
 /** Writes whose first stage came in and whose outcome hasn't. */
-function openedRequests(events: NewEvent[], known: KnownEvents): Array<{ accepted: AcceptedEvent; sourceID: number }> {
+function openedRequests(
+  events: NewEvent[],
+  known: KnownEvents,
+): Array<{ accepted: AcceptedEvent; sourceID: number }> {
   const finished = new Set<string>();
   for (const { accepted } of events) if (accepted.class !== 'stage') finished.add(accepted.requestID);
   return events.flatMap(({ accepted, batch }) => {
@@ -212,4 +250,3 @@ function closedRequests(events: NewEvent[], known: KnownEvents): string[] {
   }
   return [...closed];
 }
-

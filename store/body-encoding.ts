@@ -26,6 +26,7 @@ export function encodeBody(text: string): EncodedBody {
 /** @throws Error when the content is damaged or of an encoding that this version doesn't know */
 export function decodeBody(encoding: number, content: Buffer): string {
   if (encoding === PLAIN) return content.toString('utf8');
-  if (encoding === DEFLATE_1) return inflateRawSync(content, { dictionary: BODY_DICTIONARY_1 }).toString('utf8');
+  if (encoding === DEFLATE_1)
+    return inflateRawSync(content, { dictionary: BODY_DICTIONARY_1 }).toString('utf8');
   throw new Error(`bodies.encoding ${encoding} is not known to this version`);
 }

@@ -10,7 +10,15 @@ import { CHANGE_COLUMNS, type Dictionaries, writeChangeRow } from './append-rows
 import type { BatchBodies, BodyCache } from './body-cache.js';
 import { CopyRows, copyRows } from './copy.js';
 import type { KnownEvents } from './known-events.js';
-import { type AuthoredVersionRow, digestsOf, findHeads, findVersionsAround, type VersionRow, versionOf, writeOfRow } from './versions.js';
+import {
+  type AuthoredVersionRow,
+  digestsOf,
+  findHeads,
+  findVersionsAround,
+  type VersionRow,
+  versionOf,
+  writeOfRow,
+} from './versions.js';
 
 /** A write to be projected, with the event it stands for. */
 export interface PendingWrite {
@@ -40,7 +48,12 @@ export interface AppendedChanges {
 const LATE_SKEW = 60_000_000;
 
 /** Projects a batch's writes, each object's against its version in the store, late ones between their neighbours. */
-export async function appendChanges(client: ClientBase, clusterID: number, pending: PendingWrite[], context: Context): Promise<AppendedChanges> {
+export async function appendChanges(
+  client: ClientBase,
+  clusterID: number,
+  pending: PendingWrite[],
+  context: Context,
+): Promise<AppendedChanges> {
   const noOps = new Set<AcceptedEvent>();
   const changes = new CopyRows();
   const uids = new Map<string, ObjectUid>();
@@ -54,28 +67,40 @@ export async function appendChanges(client: ClientBase, clusterID: number, pendi
     if (own) own.push(item);
     else byObject.set(id, [item]);
   }
-  const versioned = [...byObject].filter(([, items]) => items.some((item) => makesVersion(item.write))).map(([id]) => id);
+  const versioned = [...byObject]
+    .filter(([, items]) => items.some((item) => makesVersion(item.write)))
+    .map(([id]) => id);
   const heads = await findHeads(client, clusterID, versioned);
-  const stored = await context.bodyCache.load(client, clusterID, [...heads.values()].flatMap((head) => (head.after_digest ? [head.after_digest.toString('hex')] : [])));
+  const stored = await context.bodyCache.load(
+    client,
+    clusterID,
+    [...heads.values()].flatMap((head) => (head.after_digest ? [head.after_digest.toString('hex')] : [])),
+  );
   for (const [digest, value] of stored) context.bodies.addStored(value, digest);
 
   const emit = (item: PendingWrite, change: Change) => {
     const state = change.after?.state.object;
     const afterDigest = context.bodies.digest(state);
     if (context.known.reusedAuditIDs.has(item.accepted.event.auditID)) change.flags.push('audit_id_reused');
-    writeChangeRow(changes, change, {
-      clusterID,
-      seq: kept.get(item.write.changeID) ?? item.seq,
-      sourceID: item.sourceID,
-      eventDigest: item.accepted.digest,
-      auditID: item.accepted.event.auditID,
-      requestDigest: item.write.itemOfCollection ? undefined : item.accepted.request?.digest,
-      responseDigest: item.write.itemOfCollection ? afterDigest : item.accepted.response?.digest,
-      beforeDigest: context.bodies.digest(change.before?.state.object),
-      afterDigest,
-    }, context.dictionaries);
+    writeChangeRow(
+      changes,
+      change,
+      {
+        clusterID,
+        seq: kept.get(item.write.changeID) ?? item.seq,
+        sourceID: item.sourceID,
+        eventDigest: item.accepted.digest,
+        auditID: item.accepted.event.auditID,
+        requestDigest: item.write.itemOfCollection ? undefined : item.accepted.request?.digest,
+        responseDigest: item.write.itemOfCollection ? afterDigest : item.accepted.response?.digest,
+        beforeDigest: context.bodies.digest(change.before?.state.object),
+        afterDigest,
+      },
+      context.dictionaries,
+    );
     noteUid(uids, change);
-    if (state && afterDigest) after.push({ digest: afterDigest.toString('hex'), object: state, size: item.accepted.size });
+    if (state && afterDigest)
+      after.push({ digest: afterDigest.toString('hex'), object: state, size: item.accepted.size });
   };
 
   for (const [id, items] of byObject) {
@@ -107,7 +132,12 @@ export async function appendChanges(client: ClientBase, clusterID: number, pendi
 }
 
 /** Changes that these writes complete (an exec that had only started, an outcome that was unknown) give way, but keep their place in seq. */
-async function keptSeqs(client: ClientBase, clusterID: number, pending: PendingWrite[], known: KnownEvents): Promise<Map<string, number>> {
+async function keptSeqs(
+  client: ClientBase,
+  clusterID: number,
+  pending: PendingWrite[],
+  known: KnownEvents,
+): Promise<Map<string, number>> {
   const candidates = pending.filter((item) => known.mayHaveChange(item.accepted));
   const kept = new Map<string, number>();
   if (candidates.length === 0) return kept;
@@ -115,7 +145,11 @@ async function keptSeqs(client: ClientBase, clusterID: number, pending: PendingW
     name: 'replace-changes',
     text: `delete from changes c using unnest($2::timestamptz[], $3::uuid[]) as r (at, id)
             where c.cluster_id = $1 and c.at = r.at and c.change_id = r.id returning c.change_id, c.seq`,
-    values: [clusterID, candidates.map((item) => formatMicros(item.write.at)), candidates.map((item) => item.write.changeID)],
+    values: [
+      clusterID,
+      candidates.map((item) => formatMicros(item.write.at)),
+      candidates.map((item) => item.write.changeID),
+    ],
   });
   for (const row of rows) kept.set(row.change_id, Number(row.seq));
   return kept;
@@ -132,10 +166,22 @@ function isBefore(write: Write, head: VersionRow): boolean {
  * Events came out of order: projects an object's new writes together with the stored ones around them, and mends the
  * stored changes whose version before has changed by it.
  */
-async function reproject(client: ClientBase, clusterID: number, id: string, writes: Write[], context: Context) {
+async function reproject(
+  client: ClientBase,
+  clusterID: number,
+  id: string,
+  writes: Write[],
+  context: Context,
+) {
   const times = writes.flatMap((write) => [write.at, write.completedAt]);
   const since = formatMicros(Math.max(0, Math.min(...times) - LATE_SKEW));
-  const rows = await findVersionsAround(client, clusterID, id, since, formatMicros(Math.max(...times) + LATE_SKEW));
+  const rows = await findVersionsAround(
+    client,
+    clusterID,
+    id,
+    since,
+    formatMicros(Math.max(...times) + LATE_SKEW),
+  );
   const loaded = await context.bodyCache.load(client, clusterID, rows.flatMap(digestsOf));
   for (const [digest, value] of loaded) context.bodies.addStored(value, digest);
   // The oldest row found stands for all that came before it; it is projected again only if a write goes before it.
@@ -143,7 +189,10 @@ async function reproject(client: ClientBase, clusterID: number, id: string, writ
   const base = first && writes.every((write) => !isBefore(write, first)) ? first : undefined;
   const redone = base ? others : rows;
   const byWrite = new Map<Write, AuthoredVersionRow>(redone.map((row) => [writeOfRow(row, loaded), row]));
-  const projections = projectWrites(base && versionOf(base, loaded), orderWrites([...byWrite.keys(), ...writes]));
+  const projections = projectWrites(
+    base && versionOf(base, loaded),
+    orderWrites([...byWrite.keys(), ...writes]),
+  );
   for (const projection of projections) {
     const row = byWrite.get(projection.write);
     if (!row) continue;
@@ -154,18 +203,36 @@ async function reproject(client: ClientBase, clusterID: number, id: string, writ
 }
 
 async function becomeNoOp(client: ClientBase, clusterID: number, row: VersionRow): Promise<void> {
-  await client.query('delete from changes where cluster_id = $1 and at = $2 and change_id = $3', [clusterID, row.at, row.change_id]);
-  await client.query(
-    `update events set class = 'no_op' where cluster_id = $1 and at = $2 and digest = $3`,
-    [clusterID, row.at, row.event_digest],
-  );
+  await client.query('delete from changes where cluster_id = $1 and at = $2 and change_id = $3', [
+    clusterID,
+    row.at,
+    row.change_id,
+  ]);
+  await client.query(`update events set class = 'no_op' where cluster_id = $1 and at = $2 and digest = $3`, [
+    clusterID,
+    row.at,
+    row.event_digest,
+  ]);
 }
 
-async function mend(client: ClientBase, clusterID: number, row: VersionRow, change: Change, context: Context): Promise<void> {
+async function mend(
+  client: ClientBase,
+  clusterID: number,
+  row: VersionRow,
+  change: Change,
+  context: Context,
+): Promise<void> {
   const beforeDigest = context.bodies.digest(change.before?.state.object);
   const afterDigest = context.bodies.digest(change.after?.state.object);
-  const same = (a: Buffer | null, b: Buffer | undefined) => (a === null ? b === undefined : b !== undefined && a.equals(b));
-  if (same(row.before_digest, beforeDigest) && same(row.after_digest, afterDigest) && row.class === change.class && row.kind === change.kind) return;
+  const same = (a: Buffer | null, b: Buffer | undefined) =>
+    a === null ? b === undefined : b !== undefined && a.equals(b);
+  if (
+    same(row.before_digest, beforeDigest) &&
+    same(row.after_digest, afterDigest) &&
+    row.class === change.class &&
+    row.kind === change.kind
+  )
+    return;
   const scratch = {
     diff: change.diff === undefined ? null : JSON.stringify(change.diff),
     inferred: change.after?.state.inferred ? JSON.stringify(change.after.state.inferred) : null,
@@ -178,10 +245,23 @@ async function mend(client: ClientBase, clusterID: number, row: VersionRow, chan
             order_rv = $16, deleted = $17
       where cluster_id = $1 and at = $2 and change_id = $3`,
     [
-      clusterID, row.at, row.change_id, change.class, change.kind, beforeDigest ?? null, change.before?.state.certainty ?? null,
-      afterDigest ?? null, change.after?.state.certainty ?? null, scratch.inferred, scratch.diff,
-      change.fieldTerms.length > 0 ? change.fieldTerms : null, change.labels.length > 0 ? change.labels : null, change.summary,
-      flags.length > 0 ? flags : null, String(change.after?.orderRV ?? 0n), change.after?.deleted ?? false,
+      clusterID,
+      row.at,
+      row.change_id,
+      change.class,
+      change.kind,
+      beforeDigest ?? null,
+      change.before?.state.certainty ?? null,
+      afterDigest ?? null,
+      change.after?.state.certainty ?? null,
+      scratch.inferred,
+      scratch.diff,
+      change.fieldTerms.length > 0 ? change.fieldTerms : null,
+      change.labels.length > 0 ? change.labels : null,
+      change.summary,
+      flags.length > 0 ? flags : null,
+      String(change.after?.orderRV ?? 0n),
+      change.after?.deleted ?? false,
     ],
   );
 }
@@ -213,7 +293,11 @@ function noteUid(uids: Map<string, ObjectUid>, change: Change): void {
   });
 }
 
-async function appendUids(client: ClientBase, clusterID: number, uids: Map<string, ObjectUid>): Promise<void> {
+async function appendUids(
+  client: ClientBase,
+  clusterID: number,
+  uids: Map<string, ObjectUid>,
+): Promise<void> {
   if (uids.size === 0) return;
   const entries = [...uids];
   await client.query({
@@ -224,9 +308,13 @@ async function appendUids(client: ClientBase, clusterID: number, uids: Map<strin
              set owner_uid = excluded.owner_uid, owner_kind = excluded.owner_kind, owner_name = excluded.owner_name
            where object_uids.owner_uid is null and excluded.owner_uid is not null`,
     values: [
-      clusterID, entries.map(([uid]) => uid), entries.map(([, row]) => row.objectID),
-      entries.map(([, row]) => row.ownerUid ?? null), entries.map(([, row]) => row.ownerKind ?? null),
-      entries.map(([, row]) => row.ownerName ?? null), entries.map(([, row]) => formatMicros(row.at)),
+      clusterID,
+      entries.map(([uid]) => uid),
+      entries.map(([, row]) => row.objectID),
+      entries.map(([, row]) => row.ownerUid ?? null),
+      entries.map(([, row]) => row.ownerKind ?? null),
+      entries.map(([, row]) => row.ownerName ?? null),
+      entries.map(([, row]) => formatMicros(row.at)),
     ],
   });
 }

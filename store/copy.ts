@@ -4,7 +4,9 @@ import { from as copyFrom } from 'pg-copy-streams';
 
 /** Microseconds from the Unix epoch to 2000-01-01, where Postgres counts from. */
 const POSTGRES_EPOCH = 946_684_800_000_000n;
-const SIGNATURE = Buffer.from([0x50, 0x47, 0x43, 0x4f, 0x50, 0x59, 0x0a, 0xff, 0x0d, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+const SIGNATURE = Buffer.from([
+  0x50, 0x47, 0x43, 0x4f, 0x50, 0x59, 0x0a, 0xff, 0x0d, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+]);
 const TEXT_OID = 25;
 const CHUNK = 256 * 1024;
 
@@ -35,7 +37,10 @@ export class CopyRows {
 
   /** text, and enums by their label */
   text(value: string | undefined | null): void {
-    if (value === undefined || value === null) return this.null();
+    if (value === undefined || value === null) {
+      this.null();
+      return;
+    }
     // 3 bytes are the most that UTF-8 needs for a UTF-16 code unit.
     this.#reserve(4 + value.length * 3);
     const written = this.#buffer.write(value, this.#length + 4, 'utf8');
@@ -44,21 +49,30 @@ export class CopyRows {
   }
 
   int4(value: number | undefined): void {
-    if (value === undefined) return this.null();
+    if (value === undefined) {
+      this.null();
+      return;
+    }
     this.#reserve(8);
     this.#length = this.#buffer.writeInt32BE(4, this.#length);
     this.#length = this.#buffer.writeInt32BE(value, this.#length);
   }
 
   int2(value: number | undefined): void {
-    if (value === undefined) return this.null();
+    if (value === undefined) {
+      this.null();
+      return;
+    }
     this.#reserve(6);
     this.#length = this.#buffer.writeInt32BE(2, this.#length);
     this.#length = this.#buffer.writeInt16BE(value, this.#length);
   }
 
   int8(value: bigint | number | undefined): void {
-    if (value === undefined) return this.null();
+    if (value === undefined) {
+      this.null();
+      return;
+    }
     this.#reserve(12);
     this.#length = this.#buffer.writeInt32BE(8, this.#length);
     this.#length = this.#buffer.writeBigInt64BE(BigInt(value), this.#length);
@@ -71,7 +85,10 @@ export class CopyRows {
   }
 
   bytes(value: Uint8Array | undefined): void {
-    if (value === undefined) return this.null();
+    if (value === undefined) {
+      this.null();
+      return;
+    }
     this.#reserve(4 + value.length);
     this.#length = this.#buffer.writeInt32BE(value.length, this.#length);
     this.#buffer.set(value, this.#length);
@@ -79,10 +96,14 @@ export class CopyRows {
   }
 
   uuid(value: string | undefined): void {
-    if (value === undefined) return this.null();
+    if (value === undefined) {
+      this.null();
+      return;
+    }
     this.#reserve(20);
     this.#length = this.#buffer.writeInt32BE(16, this.#length);
-    for (const [from, to] of UUID_PARTS) this.#length += this.#buffer.write(value.slice(from, to), this.#length, 'hex');
+    for (const [from, to] of UUID_PARTS)
+      this.#length += this.#buffer.write(value.slice(from, to), this.#length, 'hex');
   }
 
   /** timestamptz from microseconds since the Unix epoch */
@@ -92,7 +113,10 @@ export class CopyRows {
   }
 
   jsonb(value: unknown): void {
-    if (value === undefined) return this.null();
+    if (value === undefined) {
+      this.null();
+      return;
+    }
     const text = JSON.stringify(value);
     this.#reserve(5 + text.length * 3);
     const written = this.#buffer.write(text, this.#length + 5, 'utf8');
@@ -102,7 +126,10 @@ export class CopyRows {
   }
 
   textArray(values: readonly string[] | undefined): void {
-    if (values === undefined) return this.null();
+    if (values === undefined) {
+      this.null();
+      return;
+    }
     const start = this.#length;
     this.#reserve(24);
     this.#length += 4;
@@ -132,12 +159,25 @@ export class CopyRows {
   }
 }
 
-const UUID_PARTS = [[0, 8], [9, 13], [14, 18], [19, 23], [24, 36]] as const;
+const UUID_PARTS = [
+  [0, 8],
+  [9, 13],
+  [14, 18],
+  [19, 23],
+  [24, 36],
+] as const;
 
 /** Sends finished rows through COPY. Rejects with the database's error. */
-export async function copyRows(client: ClientBase, table: string, columns: readonly string[], rows: CopyRows): Promise<void> {
+export async function copyRows(
+  client: ClientBase,
+  table: string,
+  columns: readonly string[],
+  rows: CopyRows,
+): Promise<void> {
   if (rows.rows === 0) return;
-  const stream = client.query(copyFrom(`copy ${table} (${columns.join(', ')}) from stdin with (format binary)`));
+  const stream = client.query(
+    copyFrom(`copy ${table} (${columns.join(', ')}) from stdin with (format binary)`),
+  );
   const data = rows.finish();
   const finished = new Promise<void>((resolve, reject) => {
     stream.once('finish', resolve);

@@ -23,7 +23,12 @@ function confirm<T>(known: Set<T>, ids: Iterable<T>): void {
 }
 
 /** Inserts the entries that are not known to be there. */
-export async function appendDictionaries(client: ClientBase, clusterID: number, dictionaries: Dictionaries, known: KnownEntries): Promise<void> {
+export async function appendDictionaries(
+  client: ClientBase,
+  clusterID: number,
+  dictionaries: Dictionaries,
+  known: KnownEntries,
+): Promise<void> {
   const users = [...dictionaries.users.values()].filter(({ id }) => !known.users.has(id));
   if (users.length > 0) {
     await client.query({
@@ -32,9 +37,18 @@ export async function appendDictionaries(client: ClientBase, clusterID: number, 
              select $1, u.id, u.username, u.uid, (select array_agg(g) from jsonb_array_elements_text(u.groups) g), u.extra
                from jsonb_to_recordset($2::jsonb) as u (id bigint, username text, uid text, groups jsonb, extra jsonb)
              on conflict do nothing`,
-      values: [clusterID, JSON.stringify(users.map(({ id, user }) => ({
-        id: String(id), username: user.username, uid: user.uid, groups: user.groups ?? [], extra: user.extra,
-      })))],
+      values: [
+        clusterID,
+        JSON.stringify(
+          users.map(({ id, user }) => ({
+            id: String(id),
+            username: user.username,
+            uid: user.uid,
+            groups: user.groups ?? [],
+            extra: user.extra,
+          })),
+        ),
+      ],
     });
   }
   const agents = [...dictionaries.userAgents.values()].filter(({ id }) => !known.userAgents.has(id));
@@ -43,7 +57,13 @@ export async function appendDictionaries(client: ClientBase, clusterID: number, 
       name: 'append-user-agents',
       text: `insert into user_agents (cluster_id, id, user_agent, tool, tool_version)
              select $1, * from unnest($2::bigint[], $3::text[], $4::text[], $5::text[]) on conflict do nothing`,
-      values: [clusterID, agents.map((row) => String(row.id)), agents.map((row) => row.userAgent), agents.map((row) => row.tool), agents.map((row) => row.version ?? null)],
+      values: [
+        clusterID,
+        agents.map((row) => String(row.id)),
+        agents.map((row) => row.userAgent),
+        agents.map((row) => row.tool),
+        agents.map((row) => row.version ?? null),
+      ],
     });
   }
   const objects = [...dictionaries.objects.values()].filter(({ id }) => !known.objects.has(id));
@@ -52,16 +72,30 @@ export async function appendDictionaries(client: ClientBase, clusterID: number, 
       name: 'append-objects',
       text: `insert into objects (cluster_id, id, api_group, resource, namespace, name)
              select $1, * from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[]) on conflict do nothing`,
-      values: [clusterID, objects.map((row) => row.id), objects.map((row) => row.apiGroup), objects.map((row) => row.resource), objects.map((row) => row.namespace), objects.map((row) => row.name)],
+      values: [
+        clusterID,
+        objects.map((row) => row.id),
+        objects.map((row) => row.apiGroup),
+        objects.map((row) => row.resource),
+        objects.map((row) => row.namespace),
+        objects.map((row) => row.name),
+      ],
     });
   }
-  const authorizations = [...dictionaries.authorizations.values()].filter(({ id }) => !known.authorizations.has(id));
+  const authorizations = [...dictionaries.authorizations.values()].filter(
+    ({ id }) => !known.authorizations.has(id),
+  );
   if (authorizations.length > 0) {
     await client.query({
       name: 'append-authorizations',
       text: `insert into authorizations (cluster_id, id, decision, reason)
              select $1, * from unnest($2::bigint[], $3::text[], $4::text[]) on conflict do nothing`,
-      values: [clusterID, authorizations.map((row) => String(row.id)), authorizations.map((row) => row.decision ?? null), authorizations.map((row) => row.reason ?? null)],
+      values: [
+        clusterID,
+        authorizations.map((row) => String(row.id)),
+        authorizations.map((row) => row.decision ?? null),
+        authorizations.map((row) => row.reason ?? null),
+      ],
     });
   }
 }

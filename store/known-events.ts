@@ -65,13 +65,20 @@ export class KnownEvents {
     } else if (!other) {
       this.#auditIDs.set(event.auditID, { requestID, auditID: event.auditID });
     }
-    const same = this.#requests.get(requestID)?.find((row) => row.source_id === sourceID && row.stage === event.stage);
+    const same = this.#requests
+      .get(requestID)
+      ?.find((row) => row.source_id === sourceID && row.stage === event.stage);
     if (!same || same.digest.equals(accepted.digest)) return;
     this.findings.push({
       kind: 'conflicting_copies',
       at: event.requestReceivedTimestamp,
       subject: `${requestID} ${event.stage} ${accepted.digest.toString('hex')}`,
-      detail: { auditID: event.auditID, request: requestID, stage: event.stage, otherDigest: same.digest.toString('hex') },
+      detail: {
+        auditID: event.auditID,
+        request: requestID,
+        stage: event.stage,
+        otherDigest: same.digest.toString('hex'),
+      },
     });
   }
 
@@ -95,7 +102,10 @@ export class KnownEvents {
   /** Another source, or a conflicting copy, has made this request's change already: one request is one change. */
   hasChangeFromElsewhere(accepted: AcceptedEvent): boolean {
     return this.#rows(accepted).some(
-      (row) => row.stage !== 'ResponseStarted' && row.stage === accepted.event.stage && (CHANGE_CLASSES as readonly string[]).includes(row.class),
+      (row) =>
+        row.stage !== 'ResponseStarted' &&
+        row.stage === accepted.event.stage &&
+        (CHANGE_CLASSES as readonly string[]).includes(row.class),
     );
   }
 
@@ -105,7 +115,11 @@ export class KnownEvents {
   }
 }
 
-export async function findKnownEvents(client: ClientBase, clusterID: number, events: AcceptedEvent[]): Promise<KnownEvents> {
+export async function findKnownEvents(
+  client: ClientBase,
+  clusterID: number,
+  events: AcceptedEvent[],
+): Promise<KnownEvents> {
   const known = new KnownEvents();
   if (events.length === 0) return known;
   const auditIDs = new Set<string>();
@@ -123,7 +137,12 @@ export async function findKnownEvents(client: ClientBase, clusterID: number, eve
              join events e on e.cluster_id = $1
               and hashtextextended(e.audit_id, 0) = hashtextextended(a.id, 0) and e.audit_id = a.id
             where e.at >= $3 and e.at <= $4`,
-    values: [clusterID, [...auditIDs], formatMicros(Math.max(0, since - REUSE_HORIZON)), formatMicros(until + REUSE_HORIZON)],
+    values: [
+      clusterID,
+      [...auditIDs],
+      formatMicros(Math.max(0, since - REUSE_HORIZON)),
+      formatMicros(until + REUSE_HORIZON),
+    ],
   });
   for (const row of rows) known.add(row);
   return known;

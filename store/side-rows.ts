@@ -6,7 +6,10 @@ import type { FindingRow } from './known-events.js';
 
 /** Remembers writes without an outcome, and forgets those that have it now. */
 export async function appendOpenRequests(
-  client: ClientBase, clusterID: number, opened: Array<{ accepted: AcceptedEvent; sourceID: number }>, closed: string[],
+  client: ClientBase,
+  clusterID: number,
+  opened: Array<{ accepted: AcceptedEvent; sourceID: number }>,
+  closed: string[],
 ): Promise<void> {
   if (opened.length > 0) {
     await client.query({
@@ -14,8 +17,11 @@ export async function appendOpenRequests(
       text: `insert into open_requests (cluster_id, request_id, at, digest, source_id)
              select $1, * from unnest($2::uuid[], $3::timestamptz[], $4::bytea[], $5::integer[]) on conflict do nothing`,
       values: [
-        clusterID, opened.map(({ accepted }) => accepted.requestID), opened.map(({ accepted }) => formatMicros(accepted.event.requestReceivedTimestamp)),
-        opened.map(({ accepted }) => accepted.digest), opened.map(({ sourceID }) => sourceID),
+        clusterID,
+        opened.map(({ accepted }) => accepted.requestID),
+        opened.map(({ accepted }) => formatMicros(accepted.event.requestReceivedTimestamp)),
+        opened.map(({ accepted }) => accepted.digest),
+        opened.map(({ sourceID }) => sourceID),
       ],
     });
   }
@@ -28,34 +34,76 @@ export async function appendOpenRequests(
   }
 }
 
-export async function appendFindings(client: ClientBase, clusterID: number, findings: FindingRow[]): Promise<void> {
+export async function appendFindings(
+  client: ClientBase,
+  clusterID: number,
+  findings: FindingRow[],
+): Promise<void> {
   if (findings.length === 0) return;
   await client.query(
     `insert into findings (cluster_id, kind, at, subject, detail)
      select $1, f.kind, f.at, f.subject, f.detail
        from unnest($2::text[], $3::timestamptz[], $4::text[], $5::jsonb[]) as f (kind, at, subject, detail)
      on conflict do nothing`,
-    [clusterID, findings.map((row) => row.kind), findings.map((row) => formatMicros(row.at)), findings.map((row) => row.subject), findings.map((row) => JSON.stringify(row.detail))],
+    [
+      clusterID,
+      findings.map((row) => row.kind),
+      findings.map((row) => formatMicros(row.at)),
+      findings.map((row) => row.subject),
+      findings.map((row) => JSON.stringify(row.detail)),
+    ],
   );
 }
 
 /** Keeps what was rejected; the same sample again only counts up. */
-export async function appendRejections(client: ClientBase, sourceID: number, rejections: Rejection[]): Promise<void> {
+export async function appendRejections(
+  client: ClientBase,
+  sourceID: number,
+  rejections: Rejection[],
+): Promise<void> {
   if (rejections.length === 0) return;
   const distinct = [...new Map(rejections.map((row) => [row.digest.toString('hex'), row])).values()];
   await client.query(
     `insert into quarantine (source_id, reason, detail, digest, sample, replayable)
      select $1, * from unnest($2::text[], $3::text[], $4::bytea[], $5::text[], $6::boolean[])
      on conflict (source_id, digest) do update set seen = quarantine.seen + 1, received_at = now()`,
-    [sourceID, distinct.map((row) => row.reason), distinct.map((row) => row.detail), distinct.map((row) => row.digest), distinct.map((row) => row.sample), distinct.map((row) => row.replayable)],
+    [
+      sourceID,
+      distinct.map((row) => row.reason),
+      distinct.map((row) => row.detail),
+      distinct.map((row) => row.digest),
+      distinct.map((row) => row.sample),
+      distinct.map((row) => row.replayable),
+    ],
   );
 }
 
-export async function recordHealth(client: ClientBase, batches: Batch[], results: ReadonlyMap<Batch, AppendResult>): Promise<void> {
-  const sources = new Map<number, { received: number; event: number; stored: number; duplicates: number; quarantined: number; batches: number }>();
+export async function recordHealth(
+  client: ClientBase,
+  batches: Batch[],
+  results: ReadonlyMap<Batch, AppendResult>,
+): Promise<void> {
+  const sources = new Map<
+    number,
+    {
+      received: number;
+      event: number;
+      stored: number;
+      duplicates: number;
+      quarantined: number;
+      batches: number;
+    }
+  >();
   for (const batch of batches) {
     const result = results.get(batch)!;
-    const row = sources.get(batch.sourceID) ?? { received: 0, event: 0, stored: 0, duplicates: 0, quarantined: 0, batches: 0 };
+    const row = sources.get(batch.sourceID) ?? {
+      received: 0,
+      event: 0,
+      stored: 0,
+      duplicates: 0,
+      quarantined: 0,
+      batches: 0,
+    };
     row.received = Math.max(row.received, batch.receivedAt);
     for (const { event } of batch.accepted) row.event = Math.max(row.event, event.stageTimestamp);
     row.stored += result.stored;
@@ -75,8 +123,13 @@ export async function recordHealth(client: ClientBase, batches: Batch[], results
              events = h.events + excluded.events, duplicates = h.duplicates + excluded.duplicates,
              quarantined = h.quarantined + excluded.quarantined, batches = h.batches + excluded.batches`,
     values: [
-      rows.map(([id]) => id), rows.map(([, row]) => formatMicros(row.received)), rows.map(([, row]) => (row.event > 0 ? formatMicros(row.event) : null)),
-      rows.map(([, row]) => row.stored), rows.map(([, row]) => row.duplicates), rows.map(([, row]) => row.quarantined), rows.map(([, row]) => row.batches),
+      rows.map(([id]) => id),
+      rows.map(([, row]) => formatMicros(row.received)),
+      rows.map(([, row]) => (row.event > 0 ? formatMicros(row.event) : null)),
+      rows.map(([, row]) => row.stored),
+      rows.map(([, row]) => row.duplicates),
+      rows.map(([, row]) => row.quarantined),
+      rows.map(([, row]) => row.batches),
     ],
   });
 }

@@ -53,7 +53,11 @@ const COLUMNS = `
 const HEAD_ROWS = 6;
 
 /** The newest version of each of these objects, by object id. */
-export async function findHeads(client: ClientBase, clusterID: number, objectIDs: string[]): Promise<Map<string, VersionRow>> {
+export async function findHeads(
+  client: ClientBase,
+  clusterID: number,
+  objectIDs: string[],
+): Promise<Map<string, VersionRow>> {
   const heads = new Map<string, VersionRow>();
   if (objectIDs.length === 0) return heads;
   const { rows } = await client.query<VersionRow>({
@@ -86,7 +90,11 @@ export interface AuthoredVersionRow extends VersionRow {
 
 /** Versions of one object around a span of time: those within it, and the nearest on either side. Oldest first. */
 export async function findVersionsAround(
-  client: ClientBase, clusterID: number, objectID: string, since: string, until: string,
+  client: ClientBase,
+  clusterID: number,
+  objectID: string,
+  since: string,
+  until: string,
 ): Promise<AuthoredVersionRow[]> {
   const versions = `from changes where cluster_id = $1 and object_id = $2 and after_certainty is not null`;
   const { rows } = await client.query<AuthoredVersionRow>(
@@ -129,7 +137,10 @@ export function writeOfRow(row: AuthoredVersionRow, bodies: ReadonlyMap<string, 
     at: parseMicros(row.at)!,
     completedAt: parseMicros(row.completed_at)!,
     // The row's class may have come from what the write changed; that is decided anew.
-    class: itemOfCollection || row.class === 'access' ? row.class : writerClass(row.username, impersonates, row.subresource ?? undefined),
+    class:
+      itemOfCollection || row.class === 'access'
+        ? row.class
+        : writerClass(row.username, impersonates, row.subresource ?? undefined),
     outcome: row.outcome,
     verb: row.verb,
     code: row.code ?? undefined,
@@ -151,5 +162,7 @@ export function writeOfRow(row: AuthoredVersionRow, bodies: ReadonlyMap<string, 
 
 /** The digests of every body that projecting a row again needs. */
 export function digestsOf(row: VersionRow): string[] {
-  return [row.request_digest, row.response_digest, row.after_digest].flatMap((digest) => (digest ? [digest.toString('hex')] : []));
+  return [row.request_digest, row.response_digest, row.after_digest].flatMap((digest) =>
+    digest ? [digest.toString('hex')] : [],
+  );
 }

@@ -80,7 +80,9 @@ export class EventListSplitter {
         } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
           this.#depth--;
           if (this.#depth === 0) {
-            if (mode !== 'tail') yield this.#finish(data.subarray(start, i + 1));
+            // An EventList whose items are null or absent is an empty one.
+            const emptyList = mode === 'head' && this.kind === 'EventList';
+            if (mode !== 'tail' && !emptyList) yield this.#finish(data.subarray(start, i + 1));
             this.#mode = mode === 'item' ? 'items' : 'top';
             start = i + 1;
           }
@@ -130,7 +132,8 @@ export class EventListSplitter {
   /** What was left when the body ended: an item that never closed. */
   end(): Item | undefined {
     const rest = this.#carry;
-    const unfinished = this.#mode === 'item' || this.#mode === 'junk' || (this.#mode === 'head' && rest.length > 0);
+    const unfinished =
+      this.#mode === 'item' || this.#mode === 'junk' || (this.#mode === 'head' && rest.length > 0);
     return unfinished ? { bytes: rest, problem: 'unterminated' } : undefined;
   }
 
@@ -144,8 +147,10 @@ export class EventListSplitter {
   }
 
   #finish(bytes: Buffer): Item {
-    if (this.#oversized || bytes.length > this.#maxItemBytes) return { bytes: bytes.subarray(0, KEPT_OF_OVERSIZED), problem: 'too_large' };
-    if (this.#deepest > MAX_DEPTH) return { bytes: bytes.subarray(0, KEPT_OF_OVERSIZED), problem: 'too_deep' };
+    if (this.#oversized || bytes.length > this.#maxItemBytes)
+      return { bytes: bytes.subarray(0, KEPT_OF_OVERSIZED), problem: 'too_large' };
+    if (this.#deepest > MAX_DEPTH)
+      return { bytes: bytes.subarray(0, KEPT_OF_OVERSIZED), problem: 'too_deep' };
     return { bytes };
   }
 

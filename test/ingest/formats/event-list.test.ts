@@ -18,11 +18,18 @@ function split(body: Buffer, cuts: number[] = [], maxItemBytes = 1 << 20) {
 
 describe('EventListSplitter', () => {
   it('gives back every item of any list, wherever the network cuts it', () => {
-    const text = fc.string({ unit: fc.constantFrom('"', '\\', '{', '}', '[', ']', ',', ':', 'a', 'é', '\n', '😀') });
+    const text = fc.string({
+      unit: fc.constantFrom('"', '\\', '{', '}', '[', ']', ',', ':', 'a', 'é', '\n', '😀'),
+    });
     const item = fc.dictionary(text, fc.oneof(text, fc.integer(), fc.array(text), fc.dictionary(text, text)));
     fc.assert(
       fc.property(fc.array(item), fc.array(fc.nat()), fc.boolean(), (objects, cuts, pretty) => {
-        const list = { kind: 'EventList', apiVersion: 'audit.k8s.io/v1', metadata: { a: ['items'] }, items: objects };
+        const list = {
+          kind: 'EventList',
+          apiVersion: 'audit.k8s.io/v1',
+          metadata: { a: ['items'] },
+          items: objects,
+        };
         const body = Buffer.from(JSON.stringify(list, null, pretty ? 2 : undefined));
         const { items, splitter } = split(body, cuts);
         expect(items.map((found) => JSON.parse(found.text))).toEqual(objects);
@@ -42,10 +49,9 @@ describe('EventListSplitter', () => {
   });
 
   it('reads bare Events, one a line', () => {
-    expect(split(Buffer.from('{"kind":"Event"}\n{"kind":"Event","x":[1]}\n')).items.map((item) => item.text)).toEqual([
-      '{"kind":"Event"}',
-      '{"kind":"Event","x":[1]}',
-    ]);
+    expect(
+      split(Buffer.from('{"kind":"Event"}\n{"kind":"Event","x":[1]}\n')).items.map((item) => item.text),
+    ).toEqual(['{"kind":"Event"}', '{"kind":"Event","x":[1]}']);
   });
 
   it('says that a body was cut, and keeps what was whole', () => {
@@ -69,6 +75,9 @@ describe('EventListSplitter', () => {
 
   it('refuses nesting that would exhaust a parser', () => {
     const deep = '{"a":'.repeat(5000) + '1' + '}'.repeat(5000);
-    expect(split(Buffer.from(`{"items":[${deep},{"c":3}]}`)).items.map((item) => item.problem)).toEqual(['too_deep', undefined]);
+    expect(split(Buffer.from(`{"items":[${deep},{"c":3}]}`)).items.map((item) => item.problem)).toEqual([
+      'too_deep',
+      undefined,
+    ]);
   });
 });

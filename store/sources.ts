@@ -1,0 +1,33 @@
+import type { Pool } from 'pg';
+
+/** A source with the credentials that are valid now. Secrets are SHA-256 digests, in hex. */
+export interface SourceCredentials {
+  sourceID: number;
+  clusterID: number;
+  name: string;
+  credentials: Array<{ kind: 'token' | 'client_cert'; sha256: string; expiresAt: number | null }>;
+}
+
+/** Every enabled source with its unrevoked credentials; `expiresAt` in milliseconds since the epoch. */
+export async function findSourceCredentials(pool: Pool): Promise<SourceCredentials[]> {
+  const { rows } = await pool.query<{
+    id: number;
+    cluster_id: number;
+    name: string;
+    credentials: Array<{ kind: 'token' | 'client_cert'; sha256: string; expiresAt: number | null }> | null;
+  }>(
+    `select s.id, s.cluster_id, s.name, json_agg(json_build_object(
+              'kind', c.kind, 'sha256', encode(c.secret_sha256, 'hex'),
+              'expiresAt', extract(epoch from c.expires_at) * 1000)) filter (where c.id is not null) as credentials
+       from sources s
+       left join source_credentials c on c.source_id = s.id and c.revoked_at is null
+      where s.disabled_at is null and s.kind = 'webhook'
+      group by s.id order by s.id`,
+  );
+  return rows.map((row) => ({
+    sourceID: row.id,
+    clusterID: row.cluster_id,
+    name: row.name,
+    credentials: row.credentials ?? [],
+  }));
+}
