@@ -183,7 +183,7 @@ function isTimely(c: Case, cause: RecordedChange, trigger: ChangeReference | und
  * ControllerRevision stands for one template. After a rollback the branch is an old one, and so is the content.
  */
 function contentOf(c: Case, root: OwnerLink, notes: string[]): ChangeReference | undefined {
-  const anchor = branch(c, notes);
+  const anchor = contentAnchor(c, notes);
   if (!anchor) return undefined;
   const candidates = root.changes.filter(
     (change) => sameLife(change.uid, root.uid) && precedes(change, anchor),
@@ -198,7 +198,11 @@ function contentOf(c: Case, root: OwnerLink, notes: string[]): ChangeReference |
   return content && referenceOf(content);
 }
 
-function branch(c: Case, notes: string[]): RecordedChange | undefined {
+/**
+ * The change that fixed which of its root's templates the subject follows: the creation of the ReplicaSet or Job below
+ * the root, or of the ControllerRevision in the pod's label; failing these, the subject itself.
+ */
+export function contentAnchor(c: Case, notes: string[] = []): RecordedChange | undefined {
   const below = c.owners.at(-2);
   if (below) {
     const creation = earliest(

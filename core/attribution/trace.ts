@@ -69,7 +69,9 @@ export function setOffBy(c: Case, cause: RecordedChange, finding: Finding): Attr
 
   const base = { rule: finding.rule, evidence, ...(finding.root && { root: finding.root }) };
   const content = finding.content;
-  const known = c.attributionOf(cause.changeID);
+  const found = c.attributionOf(cause.changeID);
+  // Where only times tell the order, and they nearly agree, two changes could each seem to follow from the other.
+  const known = found?.trigger?.changeID === c.subject.changeID ? undefined : found;
   if (!known) {
     const problem = isConsequence(cause)
       ? `${describeChange(cause)} set it off, and that is not attributed yet`
