@@ -1,4 +1,4 @@
-import type { Pool } from 'pg';
+import type { ClientBase, Pool } from 'pg';
 
 /** A source with the credentials that are valid now. Secrets are SHA-256 digests, in hex. */
 export interface SourceCredentials {
@@ -30,4 +30,23 @@ export async function findSourceCredentials(pool: Pool): Promise<SourceCredentia
     name: row.name,
     credentials: row.credentials ?? [],
   }));
+}
+
+/**
+ * Creates a source with a first token, and its cluster where that is new.
+ * @throws an integrity error (SQLSTATE 23505) when the name is taken, 23514 when it isn't a DNS name
+ */
+export async function createSource(
+  client: ClientBase,
+  source: { name: string; cluster: string; secretSha256: Uint8Array },
+): Promise<void> {
+  await client.query('insert into clusters (name) values ($1) on conflict (name) do nothing', [
+    source.cluster,
+  ]);
+  await client.query(
+    `with new_source as (
+       insert into sources (cluster_id, name) select id, $2 from clusters where name = $1 returning id)
+     insert into source_credentials (source_id, kind, secret_sha256) select id, 'token', $3 from new_source`,
+    [source.cluster, source.name, source.secretSha256],
+  );
 }

@@ -1,0 +1,24 @@
+import { createHash, randomBytes } from 'node:crypto';
+import type { ClientBase, Pool } from 'pg';
+import type { Role } from '../core/vocabulary.js';
+
+/** Tokens are `wc_` and 32 random bytes; the store keeps their SHA-256, which is enough for so much entropy. */
+export function newSecret(prefix: 'wc' | 'wcs'): { secret: string; sha256: Buffer } {
+  const secret = `${prefix}_${randomBytes(32).toString('base64url')}`;
+  return { secret, sha256: createHash('sha256').update(secret).digest() };
+}
+
+/** Creates an API token and returns it; it can't be read again. */
+export async function createApiToken(
+  db: Pool | ClientBase,
+  token: { name: string; role: Role; expiresAt?: string },
+): Promise<string> {
+  const { secret, sha256 } = newSecret('wc');
+  await db.query('insert into api_tokens (name, role, secret_sha256, expires_at) values ($1, $2, $3, $4)', [
+    token.name,
+    token.role,
+    sha256,
+    token.expiresAt ?? null,
+  ]);
+  return secret;
+}
