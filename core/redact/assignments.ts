@@ -25,25 +25,28 @@ export function redactAssignments(text: string, names: Names, digest: KeyedDiges
   const separators = /[=:]/g;
   for (let match = separators.exec(text); match !== null; match = separators.exec(text)) {
     const at = match.index;
-    const name = nameBefore(text, at, done);
-    if (name === undefined) continue;
-    const meaning = names.meaning(name.text);
-    let secret =
-      (meaning & NAME.sensitive) !== 0 && isAssignment(text, at, name, (meaning & NAME.certain) !== 0);
-    if (name.text === 'name' || name.text === 'key') {
-      const span = valueAfter(text, at, name, false);
-      valueIsSecret = (names.meaning(text.slice(span.start, span.end).trim()) & NAME.sensitive) !== 0;
-    } else if (valueIsSecret && (meaning & NAME.value) !== 0) {
-      secret = true;
-      valueIsSecret = false;
+    const span = nameSpan(text, at, done);
+    if (span === undefined) continue;
+    const word = text.slice(span.start, span.end).replace(/^[-.]+/, '');
+    const meaning = names.meaning(word);
+    const namesPair = word === 'name' || word === 'key';
+    if (!namesPair && (meaning & (NAME.sensitive | NAME.value)) === 0) continue;
+    const name = nameAt(text, at, done, span);
+    if (namesPair) {
+      const pair = valueAfter(text, at, name, false);
+      valueIsSecret = (names.meaning(text.slice(pair.start, pair.end).trim()) & NAME.sensitive) !== 0;
     }
-    if (!secret) continue;
-    const span = valueAfter(text, at, name, toEnd);
-    const value = text.slice(span.start, span.end);
-    separators.lastIndex = Math.max(at + 1, span.end);
+    const pairedSecret = valueIsSecret && (meaning & NAME.value) !== 0;
+    if (pairedSecret) valueIsSecret = false;
+    const certain = (meaning & NAME.certain) !== 0;
+    const secret = (meaning & NAME.sensitive) !== 0 && isAssignment(text, at, name, certain);
+    if (!secret && !pairedSecret) continue;
+    const { start, end } = valueAfter(text, at, name, toEnd);
+    const value = text.slice(start, end);
+    separators.lastIndex = Math.max(at + 1, end);
     if (isHarmless(value) || isDigest(value)) continue;
-    out += text.slice(done, span.start) + digest(value);
-    done = span.end;
+    out += text.slice(done, start) + digest(value);
+    done = end;
   }
   return done === 0 ? text : out + text.slice(done);
 }
@@ -55,8 +58,20 @@ export function isHarmless(value: string): boolean {
     : /^(?:\$\(\w{1,128}\)|\$\{?[A-Z_][A-Z0-9_]{0,127}\}?|\{\{[^{}]{0,256}\}\})$/.test(value);
 }
 
+/** How far back from a separator its name and what stands before that are looked for. */
+const MAX_REACH = MAX_NAME + 12;
+
+/** Where the name stands that ends before `at`, not reaching back before `from`. */
+function nameSpan(text: string, at: number, from: number): Span | undefined {
+  let end = at;
+  const limit = Math.max(from, at - MAX_REACH);
+  while (end > limit && ' \t"\'\\]`+!<>=:'.includes(text.charAt(end - 1))) end--;
+  let start = end;
+  while (start > limit && isNameChar(text.charCodeAt(start - 1))) start--;
+  return start === end ? undefined : { start, end };
+}
+
 interface Name {
-  text: string;
   quoted: boolean;
   lineStart: boolean;
   /** Follows `{`, `,`, `(` or `;`: a member of a flow mapping. */
@@ -64,25 +79,17 @@ interface Name {
   indent: number;
 }
 
-/** The name that ends before `at`, not reaching back before `from`. */
-function nameBefore(text: string, at: number, from: number): Name | undefined {
-  let end = at;
-  const limit = Math.max(from, at - MAX_NAME - 12);
-  while (end > limit && ' \t"\'\\]`+!<>=:'.includes(text.charAt(end - 1))) end--;
-  let start = end;
-  while (start > limit && isNameChar(text.charCodeAt(start - 1))) start--;
-  if (start === end) return undefined;
-  const quoted = /["'`]/.test(text.slice(end, at));
+/** How a name stands in its text. */
+function nameAt(text: string, at: number, from: number, { start, end }: Span): Name {
+  const limit = Math.max(from, at - MAX_REACH);
   let before = start;
   while (before > limit && ' \t-"\'\\[`'.includes(text.charAt(before - 1))) before--;
   const previous = before === 0 ? '\n' : text.charAt(before - 1);
-  const indent = /^[\s-]*/.exec(text.slice(before, start))?.[0].length ?? 0;
   return {
-    text: text.slice(start, end).replace(/^[-.]+/, ''),
-    quoted,
+    quoted: /["'`]/.test(text.slice(end, at)),
     lineStart: previous === '\n' || previous === '\r',
     member: '{,(;'.includes(previous),
-    indent,
+    indent: /^[\s-]*/.exec(text.slice(before, start))?.[0].length ?? 0,
   };
 }
 

@@ -38,7 +38,7 @@ export function redactSecretManifests(text: string, digest: KeyedDigest): string
       const flow = (start[2] as string).trim();
       return flow === '' || flow === '{}'
         ? line
-        : line.slice(0, line.length - (start[2] as string).length) + ` ${hide(flow)}`;
+        : `${line.slice(0, line.length - (start[2] as string).length)} ${hide(flow)}`;
     })
     .join('\n');
 }

@@ -56,14 +56,11 @@ function redactField(
   }
 }
 
-const SECRETS_URI = /^\/api\/v1\/(?:watch\/)?(?:namespaces\/[^/?]+\/)?secrets(?:[/?]|$)/;
-
 function eventRedactor(event: AuditEvent, rules: RedactionRules, digest: KeyedDigest): BodyRedactor {
   const ref = event.objectRef;
   const resource = ref?.resource;
   // An aggregated API's `secrets` are taken for Secrets too, and so is what names no resource: at worst too much is hidden.
-  const aboutSecrets =
-    typeof resource !== 'string' || resource === 'secrets' || SECRETS_URI.test(event.requestURI);
+  const aboutSecrets = typeof resource !== 'string' || resource === 'secrets';
   return new BodyRedactor({
     rules,
     digest,

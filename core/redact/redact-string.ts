@@ -6,8 +6,6 @@ import { scanText } from './scan.js';
 /** Redacts a value that was parsed out of a string. */
 export type RedactParsed = (value: Json) => Json;
 
-const JSON_SECRET = /\\*"kind\\*"\s*:\s*\\*"Secret(?:List)?\\*"/;
-
 /**
  * Digests what is secret inside one string value, looking into what the string encodes: JSON is parsed, redacted as
  * the value it is and written again; base64 of text is digested whole when there is something to hide in it; base64
@@ -27,8 +25,7 @@ export function redactString(
     if (json !== undefined) return json;
   }
   if (length >= 24 && isBase64(text)) return redactBase64(text, rules, digest, parsed);
-  const scanned = text.includes('Secret') && JSON_SECRET.test(text) ? cutAtBrace(text, digest) : text;
-  return scanText(scanned, rules, digest);
+  return scanText(text, rules, digest);
 }
 
 /**
@@ -75,13 +72,6 @@ function countMembers(root: Json): number {
     for (const member of members) pending.push(member);
   }
   return count;
-}
-
-/** A piece of JSON with a Secret in it that does not parse: nothing from its first brace on can be told apart. */
-function cutAtBrace(text: string, digest: KeyedDigest): string {
-  const brace = text.search(/[{[]/);
-  const start = brace >= 0 && brace < text.search(JSON_SECRET) ? brace : 0;
-  return text.slice(0, start) + digest(text.slice(start));
 }
 
 function isBase64(text: string): boolean {

@@ -15,6 +15,7 @@ export function redactRequestURI(uri: string, rules: RedactionRules, digest: Key
   const path = uri.slice(0, mark);
   const query = uri.slice(mark + 1);
   const redactedPath = redactEncoded(path, rules, digest);
+  if (redactedPath === path && rules.harmlessQueries.has(query)) return uri;
   let command: CommandLine | undefined;
   let changed = redactedPath !== path;
   const parameters = query.split('&').map((parameter) => {
@@ -35,7 +36,9 @@ export function redactRequestURI(uri: string, rules: RedactionRules, digest: Key
     changed = true;
     return `${parameter.slice(0, equals)}=${encodeForm(redacted)}`;
   });
-  return changed ? `${redactedPath}?${parameters.join('&')}` : uri;
+  if (changed) return `${redactedPath}?${parameters.join('&')}`;
+  rules.harmlessQueries.add(query);
+  return uri;
 }
 
 /** A path may carry anything to a proxied service, or to the apiserver by a user's mistake. */

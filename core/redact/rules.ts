@@ -18,8 +18,11 @@ export interface RedactionRuleSet {
    * passwordFile. Plain words in lower snake case.
    */
   referenceWords: readonly string[];
-  /** Regular expressions for secrets known by their shape. Every match in any string is replaced. */
-  valuePatterns: readonly { name: string; pattern: string }[];
+  /**
+   * Regular expressions for secrets known by their shape. Every match in any string is replaced. `hint` is a short
+   * expression, best a literal, that is found in every text the pattern matches in; it makes the search cheap.
+   */
+  valuePatterns: readonly { name: string; pattern: string; hint?: string }[];
   /**
    * Fields that are secret whatever their name: `{ group: 'example.com', resource: 'databases', path: 'spec.users[*].pin' }`.
    * The core group is ''. Everything below such a field is digested, keys excepted.
@@ -27,11 +30,16 @@ export interface RedactionRuleSet {
   fields: readonly { group: string; resource: string; path: string }[];
 }
 
-/** Compiled rules. Apart from a cache of judged names they never change. */
+/** Compiled rules. They remember names and texts that they have judged, and otherwise never change. */
 export interface RedactionRules {
   readonly names: Names;
   /** All value patterns as one, global. */
   readonly shapes: RegExp;
+  /** Matches in every text that may hold a secret, unless its punctuation tells (core/redact/scan.ts). */
+  readonly suspicious: RegExp;
+  readonly harmlessTexts: HarmlessTexts;
+  /** The same for URI queries, which are judged differently. */
+  readonly harmlessQueries: HarmlessTexts;
   /** By resourceKey. */
   readonly fields: ReadonlyMap<string, readonly FieldPath[]>;
 }
@@ -169,38 +177,74 @@ export const DEFAULT_REDACTION_RULES: RedactionRuleSet = {
     ],
   ],
   valuePatterns: [
-    { name: 'AWS access key id', pattern: '\\b(?:AKIA|ASIA)[0-9A-Z]{16}\\b' },
-    { name: 'GitHub token', pattern: '\\bgh[opusr]_[A-Za-z0-9]{20,255}|\\bgithub_pat_[A-Za-z0-9_]{20,255}' },
-    { name: 'GitLab token', pattern: '\\bgl(?:pat|dt|ptt|rt|cbt|agent|soat|ft)-[A-Za-z0-9_.-]{16,255}' },
+    { name: 'AWS access key id', pattern: '\\b(?:AKIA|ASIA)[0-9A-Z]{16}\\b', hint: 'AKIA|ASIA' },
+    {
+      name: 'GitHub token',
+      pattern: '\\bgh[opusr]_[A-Za-z0-9]{20,255}|\\bgithub_pat_[A-Za-z0-9_]{20,255}',
+      hint: 'gh[opusr]_|github_pat_',
+    },
+    {
+      name: 'GitLab token',
+      pattern: '\\bgl(?:pat|dt|ptt|rt|cbt|agent|soat|ft)-[A-Za-z0-9_.-]{16,255}',
+      hint: 'gl[a-z]{2,5}-',
+    },
     {
       name: 'Slack token',
       pattern: '\\bxox[abeoprs](?:\\.xox[bp])?-[A-Za-z0-9-]{10,255}|\\bxapp-[A-Za-z0-9-]{10,255}',
+      hint: 'xox|xapp-',
     },
     {
       name: 'Slack webhook',
       pattern: '(?<=hooks\\.slack\\.com/)(?:services|workflows)/[A-Za-z0-9/_-]{20,255}',
+      hint: 'hooks\\.slack',
     },
-    { name: 'Google API key', pattern: '\\bAIza[A-Za-z0-9_-]{35}' },
+    { name: 'Google API key', pattern: '\\bAIza[A-Za-z0-9_-]{35}', hint: 'AIza' },
     {
       name: 'Google OAuth token',
       pattern: '\\bya29\\.[A-Za-z0-9_.-]{20,2048}|\\bGOCSPX-[A-Za-z0-9_-]{20,255}',
+      hint: 'ya29|GOCSPX',
     },
     {
       name: 'Stripe key',
       pattern: '\\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,255}|\\bwhsec_[A-Za-z0-9+/=]{16,255}',
+      hint: '[rs]k_|whsec_',
     },
-    { name: 'OpenAI or Anthropic key', pattern: '\\bsk-[A-Za-z0-9_-]{20,255}' },
-    { name: 'npm token', pattern: '\\bnpm_[A-Za-z0-9]{30,255}' },
-    { name: 'PyPI token', pattern: '\\bpypi-[A-Za-z0-9_-]{40,1024}' },
-    { name: 'DigitalOcean token', pattern: '\\bdo[por]_v1_[a-f0-9]{32,255}' },
-    { name: 'Vault token', pattern: '\\bhv[bsr]\\.[A-Za-z0-9_-]{20,1024}' },
-    { name: 'SendGrid key', pattern: '\\bSG\\.[A-Za-z0-9_-]{16,64}\\.[A-Za-z0-9_-]{16,128}' },
-    { name: 'Hugging Face token', pattern: '\\bhf_[A-Za-z0-9]{30,255}' },
-    { name: 'EKS token', pattern: '\\bk8s-aws-v1\\.[A-Za-z0-9_-]{20,4096}' },
-    { name: 'age key', pattern: '\\bAGE-SECRET-KEY-1[A-Z0-9]{40,80}' },
+    { name: 'OpenAI or Anthropic key', pattern: '\\bsk-[A-Za-z0-9_-]{20,255}', hint: 'sk-' },
+    { name: 'npm token', pattern: '\\bnpm_[A-Za-z0-9]{30,255}', hint: 'npm_' },
+    { name: 'PyPI token', pattern: '\\bpypi-[A-Za-z0-9_-]{40,1024}', hint: 'pypi-' },
+    { name: 'DigitalOcean token', pattern: '\\bdo[por]_v1_[a-f0-9]{32,255}', hint: 'do[por]_v1' },
+    { name: 'Vault token', pattern: '\\bhv[bsr]\\.[A-Za-z0-9_-]{20,1024}', hint: 'hv[bsr]\\.' },
+    { name: 'SendGrid key', pattern: '\\bSG\\.[A-Za-z0-9_-]{16,64}\\.[A-Za-z0-9_-]{16,128}', hint: 'SG\\.' },
+    { name: 'Hugging Face token', pattern: '\\bhf_[A-Za-z0-9]{30,255}', hint: 'hf_' },
+    { name: 'EKS token', pattern: '\\bk8s-aws-v1\\.[A-Za-z0-9_-]{20,4096}', hint: 'aws-v1' },
+    { name: 'age key', pattern: '\\bAGE-SECRET-KEY-1[A-Z0-9]{40,80}', hint: 'AGE-SECRET' },
   ],
   fields: [],
 };
+
+/** What core/redact/scan.ts looks for besides value patterns and what punctuation tells. */
+const SUSPICIOUS = /LS0tLS1CRUdJ|eyJ|[Bb]earer|[Bb]asic|BEARER|BASIC|Secret/;
+
+/** Texts found to hold no secret. What events say repeats (users, agents, reasons, images), and reading it is slow. */
+export interface HarmlessTexts {
+  has(text: string): boolean;
+  add(text: string): void;
+}
+
+const REMEMBERED_TEXTS = 20_000;
+const REMEMBERED_LENGTH = 256;
+
+function rememberHarmlessTexts(): HarmlessTexts {
+  let texts = new Set<string>();
+  return {
+    has: (text) => text.length <= REMEMBERED_LENGTH && texts.has(text),
+    add(text) {
+      if (text.length > REMEMBERED_LENGTH) return;
+      if (texts.size >= REMEMBERED_TEXTS) texts = new Set();
+      texts.add(text);
+    },
+  };
+}
 
 /**
  * Checks and compiles a rule set.
@@ -219,6 +263,9 @@ export function compileRedactionRules(set: RedactionRuleSet): RedactionRules {
   for (const [index, word] of set.referenceWords.entries()) {
     compile(`referenceWords[${index}] "${word}"`, word);
   }
+  const hints = set.valuePatterns.map(({ name, pattern, hint }, index) =>
+    compile(`valuePatterns[${index}] "${name}"`, hint ?? pattern),
+  );
   const shapes = set.valuePatterns.map(({ name, pattern }, index) =>
     compile(`valuePatterns[${index}] "${name}"`, pattern),
   );
@@ -237,6 +284,9 @@ export function compileRedactionRules(set: RedactionRuleSet): RedactionRules {
       shapes.length === 0 ? '(?!)' : shapes.map((shape) => `(?:${shape.source})`).join('|'),
       'g',
     ),
+    suspicious: new RegExp([SUSPICIOUS, ...hints].map((hint) => `(?:${hint.source})`).join('|')),
+    harmlessTexts: rememberHarmlessTexts(),
+    harmlessQueries: rememberHarmlessTexts(),
     fields,
   };
 }
