@@ -167,7 +167,7 @@ function byNamespaceCreation(c: Case): Attribution {
   const key = namespaceKey(subject.key.namespace);
   const id = objectID(key);
   const creation = before(c, c.related.get(id) ?? []).find((change) => change.kind === 'create');
-  const undone = before(c, c.own).find((change) => controllerOf(change) !== controllerOf(subject));
+  const undone = changeByAnother(c);
   // What happened to an earlier namespace of that name is over.
   if (undone && subject.at - undone.at <= REACTION_WINDOW && !(creation && isLater(creation, undone))) {
     return setOffBy(c, undone, { rule: 'own_object', root: rootOf(subject) });
@@ -278,9 +278,7 @@ function byRelated(c: Case): Attribution | undefined {
 function byOwnObject(c: Case): Attribution {
   const { subject } = c;
   const controller = controllerOf(subject);
-  const cause = before(c, c.own).find(
-    (change) => controllerOf(change) !== controller && change.class !== 'access',
-  );
+  const cause = changeByAnother(c);
   const finding: Finding = { rule: 'own_object', root: rootOf(subject), content: ownContent(c) };
   if (cause && subject.at - cause.at <= REACTION_WINDOW) return setOffBy(c, cause, finding);
   if (controller && UPKEEP.has(controller)) return upkeep(c);
@@ -288,6 +286,14 @@ function byOwnObject(c: Case): Attribution {
     ? `nothing recorded in the minute before explains it; the last change of it by another was ${describeChange(cause)}`
     : `no change of ${describeObject(subject.key)} by anyone else is recorded`;
   return unresolved(c, reason, finding);
+}
+
+/** The last change of the subject's object by anyone else. Only its end can bring about a creation. */
+function changeByAnother(c: Case): RecordedChange | undefined {
+  const controller = controllerOf(c.subject);
+  return before(c, c.own).find(
+    (change) => controllerOf(change) !== controller && (c.subject.kind !== 'create' || removes(change)),
+  );
 }
 
 function ownContent(c: Case): ReturnType<typeof referenceOf> | undefined {

@@ -33,8 +33,8 @@ export function byDeletionRequest(c: Case, rule: 'finalizer' | 'termination'): A
 export function deletionRequest(c: Case): RecordedChange | undefined {
   const { subject } = c;
   const own = before(c, c.own);
-  const born = own.find((change) => change.kind === 'create');
-  const life = born ? own.slice(0, own.indexOf(born)) : own;
+  const born = own.findIndex((change) => change.kind === 'create' && sameLife(change.uid, subject.uid));
+  const life = born < 0 ? own : own.slice(0, born);
   return earliest(
     life.filter(
       (change) => removes(change) && change.kind !== 'finalizer_removal' && sameLife(change.uid, subject.uid),

@@ -128,11 +128,18 @@ function ownerChanges(c: Case): RecordedChange[] {
 function lostSiblings(c: Case, controller: string | undefined): RecordedChange[] {
   const inPlace = REPLACES_IN_PLACE.has(controller ?? '');
   const missing = new Map<string, RecordedChange>();
-  for (const change of before(c, c.siblings).reverse()) {
+  const earlier = before(c, c.siblings).sort((a, b) => (isLater(a, b) ? 1 : isLater(b, a) ? -1 : 0));
+  for (const change of earlier) {
     const byController = controllerOf(change) === controller;
-    if (change.kind === 'create' && byController) {
+    if (
+      change.kind === 'create' &&
+      byController &&
+      precedes(change, c.subject)?.by !== 'time_within_tolerance'
+    ) {
       const [oldest] = missing.keys();
-      const replaced = missing.has(change.objectID) ? change.objectID : oldest;
+      // A StatefulSet's pod comes back under its own name; elsewhere any pod makes good for any.
+      const named = controller === 'statefulset-controller' || missing.has(change.objectID);
+      const replaced = named ? change.objectID : oldest;
       if (replaced !== undefined) missing.delete(replaced);
     }
     const lost = removes(change) || (change.class === 'change' && touches(change, RELEASING_FIELDS));

@@ -136,10 +136,23 @@ export function isConsequence(change: RecordedChange): boolean {
   return change.class === 'derived' || change.kind === 'finalizer_removal';
 }
 
-/** Those of some changes that happened before the subject, the latest first. */
+/** A change this long before a consequence, in microseconds, hardly set it off when another stands right beside it. */
+const STALE = 60 * 1e6;
+
+/**
+ * Those of some changes that happened before the subject, the latest first. Such as only tolerance for clocks puts
+ * before it come last, unless all others are stale.
+ */
 export function before(c: Case, changes: Iterable<RecordedChange>): RecordedChange[] {
-  const found = [...changes].filter(
-    (change) => change.changeID !== c.subject.changeID && precedes(change, c.subject),
-  );
-  return found.sort((a, b) => (isLater(a, b) ? -1 : isLater(b, a) ? 1 : 0));
+  const sure: RecordedChange[] = [];
+  const tolerated: RecordedChange[] = [];
+  for (const change of changes) {
+    if (change.changeID === c.subject.changeID) continue;
+    const precedence = precedes(change, c.subject);
+    if (precedence) (precedence.by === 'time_within_tolerance' ? tolerated : sure).push(change);
+  }
+  sure.sort((a, b) => (isLater(a, b) ? -1 : isLater(b, a) ? 1 : 0));
+  tolerated.sort((a, b) => a.at - b.at);
+  const stale = !sure[0] || c.subject.at - sure[0].at > STALE;
+  return stale ? [...tolerated, ...sure] : [...sure, ...tolerated];
 }
