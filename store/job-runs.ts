@@ -15,7 +15,9 @@ export interface JobRun {
 
 /** Takes the lock of the one leader for as long as this connection lives. False when another has it. */
 export async function tryLead(client: ClientBase): Promise<boolean> {
-  const { rows } = await client.query<{ held: boolean }>('select pg_try_advisory_lock($1, 0) as held', [LEADER_LOCK]);
+  const { rows } = await client.query<{ held: boolean }>('select pg_try_advisory_lock($1, 0) as held', [
+    LEADER_LOCK,
+  ]);
   return rows[0]!.held;
 }
 
@@ -31,10 +33,10 @@ export async function keepAlive(client: ClientBase): Promise<void> {
 
 /** Takes a job's lock for as long as this connection lives, or until releaseJob. False while it runs elsewhere. */
 export async function tryLockJob(client: ClientBase, job: string): Promise<boolean> {
-  const { rows } = await client.query<{ held: boolean }>('select pg_try_advisory_lock($1, hashtext($2)) as held', [
-    JOB_LOCK,
-    job,
-  ]);
+  const { rows } = await client.query<{ held: boolean }>(
+    'select pg_try_advisory_lock($1, hashtext($2)) as held',
+    [JOB_LOCK, job],
+  );
   return rows[0]!.held;
 }
 
@@ -50,7 +52,10 @@ export async function appendJobRun(client: Pick<ClientBase, 'query'>, run: JobRu
 }
 
 /** When each job last began a run that finished well, in milliseconds since the epoch. */
-export async function findLastSuccesses(client: ClientBase, jobs: readonly string[]): Promise<Map<string, number>> {
+export async function findLastSuccesses(
+  client: ClientBase,
+  jobs: readonly string[],
+): Promise<Map<string, number>> {
   const { rows } = await client.query<{ job: string; millis: string }>(
     `select j.name as job, floor(extract(epoch from r.started_at) * 1000)::bigint as millis
        from unnest($1::text[]) as j (name)
