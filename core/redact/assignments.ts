@@ -76,6 +76,8 @@ interface Name {
   lineStart: boolean;
   /** Follows `{`, `,`, `(` or `;`: a member of a flow mapping. */
   member: boolean;
+  /** Follows `;`: a part of a connection string, whose value may hold blanks. */
+  part: boolean;
   indent: number;
 }
 
@@ -89,6 +91,7 @@ function nameAt(text: string, at: number, from: number, { start, end }: Span): N
     quoted: /["'`]/.test(text.slice(end, at)),
     lineStart: previous === '\n' || previous === '\r',
     member: '{,(;'.includes(previous),
+    part: previous === ';',
     indent: /^[\s-]*/.exec(text.slice(before, start))?.[0].length ?? 0,
   };
 }
@@ -151,6 +154,11 @@ function valueAfter(text: string, at: number, name: Name, toEnd: boolean): Span 
       text.slice(next.start, next.start + 200),
     );
     return structured ? { start: line, end: line } : next;
+  }
+  if (name.part) {
+    const semicolon = text.indexOf(';', start);
+    const line = lineEnd(text, start);
+    return { start, end: semicolon < 0 ? line : Math.min(semicolon, line) };
   }
   INLINE.lastIndex = start;
   const length = INLINE.exec(text)?.[0].length ?? 0;

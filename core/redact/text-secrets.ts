@@ -58,21 +58,19 @@ const BASE64_RUN = /[A-Za-z0-9+/_-]+={0,2}/y;
 
 /** Base64 of a PEM private key inside a longer text, such as a kubeconfig. */
 export function redactEncodedPrivateKeys(text: string, digest: KeyedDigest): string {
-  // "-----BEGI" is nine bytes, twelve characters of base64 at any place that begins the encoded text.
+  // "-----BEGI" is nine bytes, so twelve characters at the beginning of the encoded text.
   const marker = 'LS0tLS1CRUdJ';
   let out = '';
   let done = 0;
-  for (
-    let start = text.indexOf(marker);
-    start >= 0;
-    start = text.indexOf(marker, Math.max(done, start + 12))
-  ) {
+  let seen = 0;
+  for (let start = text.indexOf(marker); start >= 0; start = text.indexOf(marker, seen)) {
     BASE64_RUN.lastIndex = start;
-    const run = BASE64_RUN.exec(text)?.[0] ?? '';
+    const run = BASE64_RUN.exec(text)?.[0] ?? marker;
+    seen = start + run.length;
     const decoded = Buffer.from(run, 'base64').toString('latin1');
     if (!decoded.includes('PRIVATE KEY')) continue;
     out += text.slice(done, start) + digest(decoded);
-    done = start + run.length;
+    done = seen;
   }
   return done === 0 ? text : out + text.slice(done);
 }
