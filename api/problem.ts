@@ -1,0 +1,72 @@
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { ERROR_STATUS, type ErrorCode, WhochangedError } from '../core/errors.js';
+
+/** RFC 9457. `code` is ours, for scripts; `hint` says what to do. */
+export interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  code: ErrorCode;
+  detail: string;
+  hint?: string;
+  instance: string;
+}
+
+const TITLES: Record<ErrorCode, string> = {
+  invalid_request: 'Invalid request',
+  unauthenticated: 'Not authenticated',
+  forbidden: 'Not allowed',
+  not_found: 'Not found',
+  conflict: 'Conflict',
+  payload_too_large: 'Body too large',
+  unsupported_media_type: 'Unsupported media type',
+  rate_limited: 'Too many requests',
+  internal: 'Internal error',
+  overloaded: 'Overloaded',
+  store_unavailable: 'Store unavailable',
+};
+
+/** One place turns errors into answers. What went wrong inside is logged under the request's id, and not told. */
+export function setProblemHandler(server: FastifyInstance): void {
+  server.setErrorHandler((error: FastifyError, request, reply) => sendProblem(request, reply, toWhochangedError(error), error));
+  server.setNotFoundHandler((request, reply) =>
+    sendProblem(request, reply, new WhochangedError('not_found', `no such route: ${request.method} ${pathOf(request)}`, { hint: 'see /docs' })),
+  );
+}
+
+function sendProblem(request: FastifyRequest, reply: FastifyReply, error: WhochangedError, cause?: unknown): FastifyReply {
+  if (error.status >= 500) request.log.error({ err: cause ?? error }, 'request failed');
+  const problem: Problem = {
+    type: `urn:whochanged:problem:${error.code}`,
+    title: TITLES[error.code],
+    status: error.status,
+    code: error.code,
+    detail: error.message,
+    ...(error.hint !== undefined && { hint: error.hint }),
+    instance: `urn:whochanged:request:${request.id}`,
+  };
+  if (error.retryAfter !== undefined) reply.header('retry-after', String(error.retryAfter));
+  if (error.code === 'unauthenticated') reply.header('www-authenticate', 'Bearer realm="whochanged"');
+  return reply.code(error.status).type('application/problem+json').send(problem);
+}
+
+function toWhochangedError(error: FastifyError): WhochangedError {
+  if (error instanceof WhochangedError) return error;
+  if (error.validation) {
+    const [first] = error.validation;
+    const where = `${error.validationContext ?? 'request'}${first?.instancePath ?? ''}`;
+    return new WhochangedError('invalid_request', `${where}: ${first?.message ?? 'is not valid'}`, { hint: 'see /docs for what this route takes' });
+  }
+  const status = error.statusCode ?? 500;
+  const code = (Object.keys(ERROR_STATUS) as ErrorCode[]).find((known) => ERROR_STATUS[known] === status);
+  if (status < 500 && code) return new WhochangedError(code, error.message);
+  if (status < 500) return new WhochangedError('invalid_request', error.message);
+  const state = (error as { code?: unknown }).code;
+  const away = typeof state === 'string' && (/^(08|57P|53)/.test(state) || ['ECONNREFUSED', 'ENOENT', 'ECONNRESET', 'ETIMEDOUT'].includes(state));
+  if (away) return new WhochangedError('store_unavailable', 'Postgres is away', { hint: 'try again; audit events are kept meanwhile', retryAfter: 5 });
+  return new WhochangedError('internal', 'something went wrong here', { hint: 'look for the request id in the log' });
+}
+
+function pathOf(request: FastifyRequest): string {
+  return request.url.split('?')[0]!.slice(0, 200);
+}

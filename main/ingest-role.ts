@@ -1,0 +1,79 @@
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Pool } from 'pg';
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
+import { parse } from 'yaml';
+import { acceptValue, type Redaction } from '../core/accept.js';
+import { WhochangedError } from '../core/errors.js';
+import { createKeyedDigest } from '../core/redact/keyed-digest.js';
+import { compileRedactionRules, DEFAULT_REDACTION_RULES, type RedactionRuleSet } from '../core/redact/rules.js';
+import { DurableWriter } from '../ingest/durable-writer.js';
+import { InFlight } from '../ingest/in-flight.js';
+import { createIngestMetrics } from '../ingest/metrics.js';
+import { Journal } from '../ingest/spool/journal.js';
+import type { WebhookParts } from '../ingest/webhook/route.js';
+import { SourceRegistry } from '../ingest/webhook/source-registry.js';
+import { Ledger } from '../store/append.js';
+import type { Config } from './config.js';
+import { loadOrCreateKey } from './keys.js';
+
+const MAX_WAITERS = 512;
+
+export interface IngestRole {
+  webhook: WebhookParts;
+  redaction: Redaction;
+  spoolStatus(): { bytes: number };
+  /** Puts a quarantined sample through the receiver again, under its source. */
+  replay(source: { sourceID: number; clusterID: number }, sample: string): Promise<{ stored: number; duplicates: number; quarantined: number; detail?: string }>;
+  stop(): Promise<void>;
+}
+
+/** The redaction that a configuration asks for: the default rules, with the operator's file laid over them. */
+export async function openRedaction(config: Config): Promise<Redaction> {
+  const key = await loadOrCreateKey(config.redaction.keyFile);
+  let rules: RedactionRuleSet = DEFAULT_REDACTION_RULES;
+  if (config.redaction.rulesFile !== undefined) {
+    const file: unknown = parse(await readFile(config.redaction.rulesFile, 'utf8'));
+    if (typeof file !== 'object' || file === null) {
+      throw new WhochangedError('invalid_request', 'WHOCHANGED_REDACTION_RULES_FILE: expected a map of rules', { hint: 'see docs/redaction.md' });
+    }
+    rules = { ...DEFAULT_REDACTION_RULES, ...file };
+  }
+  return { rules: compileRedactionRules(rules), digest: createKeyedDigest(key) };
+}
+
+/** Everything between the socket and Postgres. Starts also while Postgres is away. */
+export async function startIngest(config: Config, pool: Pool, registry: Registry, log: Logger, onCommit: () => void): Promise<IngestRole> {
+  await mkdir(config.spool.dir, { recursive: true, mode: 0o700 });
+  const redaction = await openRedaction(config);
+  const journal = await Journal.open(config.spool.dir, { maxBytes: config.spool.maxBytes });
+  const metrics = createIngestMetrics(registry);
+  const ledger = new Ledger(pool, { bodyCacheBytes: config.ingest.bodyCacheBytes });
+  const writer = new DurableWriter({ ledger, journal, redaction, metrics, log, onCommit });
+  const inFlight = new InFlight({
+    maxBytes: config.ingest.maxInFlightBytes,
+    maxWaitMs: config.ingest.maxWaitMs,
+    maxWaiters: MAX_WAITERS,
+    onChange: (bytes) => metrics.inFlightBytes.set(bytes),
+  });
+  const sources = new SourceRegistry(pool, join(config.spool.dir, 'sources.json'), log);
+  await sources.start();
+  return {
+    webhook: {
+      registry: sources,
+      receiver: { writer, inFlight, redaction, metrics, maxBodyBytes: config.ingest.maxBodyBytes, maxItemBytes: config.ingest.maxItemBytes },
+    },
+    redaction,
+    spoolStatus: () => ({ bytes: journal.bytes }),
+    replay: async (source, sample) => {
+      const acceptance = acceptValue(JSON.parse(sample), sample.length, undefined, redaction);
+      if (!acceptance.ok) return { stored: 0, duplicates: 0, quarantined: 1, detail: acceptance.rejection.detail };
+      return writer.submit({ ...source, receivedAt: Date.now() * 1000, accepted: [acceptance.accepted], rejections: [] });
+    },
+    stop: async () => {
+      sources.stop();
+      await writer.stop();
+    },
+  };
+}

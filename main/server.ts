@@ -1,0 +1,56 @@
+import { randomUUID } from 'node:crypto';
+import fastify, { type FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import { setProblemHandler } from '../api/problem.js';
+import { registerWebhook, type WebhookParts } from '../ingest/webhook/route.js';
+import type { TlsMaterial } from './tls.js';
+
+/** The apiserver's webhook client keeps connections open and waits 30 s for an answer. */
+const KEEP_ALIVE_MS = 90_000;
+const HEADERS_TIMEOUT_MS = 20_000;
+/** The longest a body may take to arrive: slow senders don't hold memory for ever. */
+const REQUEST_TIMEOUT_MS = 300_000;
+
+export interface ServerParts {
+  log: Logger;
+  tls: TlsMaterial | undefined;
+  webhook: WebhookParts | undefined;
+  registerApi: ((server: FastifyInstance) => Promise<void>) | undefined;
+}
+
+/** One listener with the routes of this process's roles; over TLS when `tls` is given. */
+export async function buildServer(parts: ServerParts): Promise<FastifyInstance> {
+  const shared = {
+    loggerInstance: parts.log,
+    genReqId: () => randomUUID(),
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    http: { headersTimeout: HEADERS_TIMEOUT_MS },
+    trustProxy: false,
+    return503OnClosing: true,
+    forceCloseConnections: 'idle' as const,
+  };
+  const pair = parts.tls?.current();
+  const server = pair
+    ? (fastify({
+        ...shared,
+        https: {
+          cert: pair.certificatePem,
+          key: pair.keyPem,
+          minVersion: 'TLSv1.2',
+          // Certificates are pinned per source (ingest/webhook/source-registry.ts), so any may be presented.
+          requestCert: true,
+          rejectUnauthorized: false,
+          headersTimeout: HEADERS_TIMEOUT_MS,
+        },
+      }) as unknown as FastifyInstance)
+    : (fastify(shared) as unknown as FastifyInstance);
+  setProblemHandler(server);
+  const { webhook } = parts;
+  if (webhook) await server.register(async (scope) => registerWebhook(scope, webhook));
+  if (parts.registerApi) await parts.registerApi(server);
+  parts.tls?.onChange((next) => {
+    (server.server as unknown as { setSecureContext(options: { cert: string; key: string }): void }).setSecureContext({ cert: next.certificatePem, key: next.keyPem });
+  });
+  return server;
+}

@@ -1,0 +1,92 @@
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import { attributeJob } from '../jobs/attribute.js';
+import { partitionsJob } from '../jobs/partitions.js';
+import { pruneJobRunsJob } from '../jobs/prune-job-runs.js';
+import { JobRunner } from '../jobs/runner.js';
+import { settleOutcomesJob } from '../jobs/settle-outcomes.js';
+import { createPool } from '../store/database.js';
+import type { Config } from './config.js';
+import { prepareFirstStart, welcome } from './first-start.js';
+import { type IngestRole, startIngest } from './ingest-role.js';
+import { buildServer } from './server.js';
+import { openStore } from './store-connection.js';
+import { openTls } from './tls.js';
+
+export interface System {
+  /** Base URLs, with the ports really bound. */
+  urls: { http: string; https: string };
+  welcome: string;
+  stop(): Promise<void>;
+}
+
+/** Starts every role of this process. Resolves when it serves; with Postgres away the receiver serves, and spools. */
+export async function start(config: Config, log: Logger, onFatal: (error: unknown) => void): Promise<System> {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const store = await openStore(config, log, onFatal);
+  const { certFile, keyFile, hostnames } = config.https;
+  const tls = await openTls({ folder: join(config.dataDir, 'tls'), certFile, keyFile, hostnames }, log);
+  // The embedded Postgres is there by now; an operator's may be away, and the receiver must not wait for it.
+  if (store.embedded) await store.ready;
+
+  const has = (role: Config['roles'][number]) => config.roles.includes(role);
+  let jobs: JobRunner | undefined;
+  let ingest: IngestRole | undefined;
+  const poke = () => jobs?.poke('attribute');
+  if (has('ingest')) ingest = await startIngest(config, store.pool, registry, log, poke);
+  // Jobs hold locks on their connections; a pool of their own keeps them from starving the others.
+  const jobsPool = has('jobs') ? createPool({ ...store.options, poolSize: 4, applicationName: 'whochanged-jobs' }) : undefined;
+  jobsPool?.on('error', (error) => log.warn({ err: error }, 'a job lost its connection to Postgres'));
+  if (jobsPool) {
+    const all = [attributeJob(), settleOutcomesJob(), partitionsJob(), pruneJobRunsJob()];
+    jobs = new JobRunner({ pool: jobsPool, jobs: all, log, registry });
+    const runner = jobs;
+    store.ready.then(() => runner.start(), () => undefined);
+  }
+
+  const parts = { log, webhook: ingest?.webhook, registerApi: undefined };
+  const http = await buildServer({ ...parts, tls: undefined });
+  const https = await buildServer({ ...parts, tls });
+  await http.listen({ host: config.http.host, port: config.http.port });
+  await https.listen({ host: config.https.host, port: config.https.port });
+  const urls = {
+    http: `http://${hostOf(config.http.host)}:${portOf(http)}`,
+    https: config.publicURL.replace(/:0$/, `:${portOf(https)}`),
+  };
+  let text = '\n  whochanged is up, and Postgres is away: audit events are kept in the spool until it is back.\n\n';
+  if (store.embedded || (await settled(store.ready))) {
+    const first = await prepareFirstStart(store.pool, { dataDir: config.dataDir, publicURL: urls.https, caPem: tls.authorityPem });
+    await ingest?.webhook.registry.refresh();
+    text = await welcome(first, { api: urls.http, webhook: urls.https });
+  }
+  return {
+    urls,
+    welcome: text,
+    stop: async () => {
+      await Promise.all([http.close(), https.close()]);
+      tls.stop();
+      await ingest?.stop();
+      await jobs?.stop();
+      await jobsPool?.end();
+      await store.stop();
+    },
+  };
+}
+
+/** Whether a promise resolves within a moment. */
+async function settled(promise: Promise<void>): Promise<boolean> {
+  const moment = new Promise<false>((resolve) => setTimeout(() => resolve(false), 5000));
+  return Promise.race([promise.then(() => true, () => false), moment]);
+}
+
+function portOf(server: FastifyInstance): number {
+  return (server.server.address() as AddressInfo).port;
+}
+
+function hostOf(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}
