@@ -20,8 +20,14 @@ export function redactRequestURI(uri: string, rules: RedactionRules, digest: Key
   let changed = redactedPath !== path;
   const parameters = query.split('&').map((parameter) => {
     const equals = parameter.indexOf('=');
+    const name = decodeForm(equals < 0 ? parameter : parameter.slice(0, equals));
+    const redactedName = scanText(name, rules, digest);
+    if (redactedName !== name) {
+      // No parameter's name: the equals sign is part of something else.
+      changed = true;
+      return encodeForm(scanText(decodeForm(parameter), rules, digest, true));
+    }
     if (equals < 0) return parameter;
-    const name = decodeForm(parameter.slice(0, equals));
     const encoded = parameter.slice(equals + 1);
     const value = decodeForm(encoded);
     let redacted: string | undefined;
@@ -51,15 +57,21 @@ function redactEncoded(path: string, rules: RedactionRules, digest: KeyedDigest)
 
 function decodeForm(text: string): string {
   if (!text.includes('%') && !text.includes('+')) return text;
+  const spaced = text.replaceAll('+', ' ');
   try {
-    return decodeURIComponent(text.replaceAll('+', ' '));
+    return decodeURIComponent(spaced);
   } catch {
-    // Undecodable: bytes that are not UTF-8. What can be read is still looked at.
-    return text;
+    // Not UTF-8, or a stray percent sign: what is ASCII is still read.
+    return spaced.replaceAll(/%([0-7][0-9a-f])/gi, (_, hex: string) =>
+      String.fromCharCode(Number.parseInt(hex, 16)),
+    );
   }
 }
 
 /** Percent-encodes, but leaves a digest readable. */
 function encodeForm(text: string): string {
-  return encodeURIComponent(text).replaceAll('%5B', '[').replaceAll('%5D', ']').replaceAll('%3A', ':');
+  return encodeURIComponent(text.toWellFormed())
+    .replaceAll('%5B', '[')
+    .replaceAll('%5D', ']')
+    .replaceAll('%3A', ':');
 }

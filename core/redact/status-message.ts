@@ -8,10 +8,7 @@ import { hideString } from './redact-string.js';
  * stay, and quoted objects go, because names and values cannot be told apart in them reliably.
  */
 export function redactStatusMessage(message: string, aboutSecret: boolean, digest: KeyedDigest): string {
-  let out = message;
-  if (out.includes('...|')) {
-    out = out.replace(/(?<=\.\.\.\|)[\s\S]*(?=\|\.\.\.)/, (context) => hideString(context, digest));
-  }
+  const out = redactDecoderContext(message, digest);
   const marker = /(?:Invalid|Unsupported|Duplicate) value: /.exec(out);
   if (marker === null) return out;
   const start = marker.index + marker[0].length;
@@ -22,4 +19,12 @@ export function redactStatusMessage(message: string, aboutSecret: boolean, diges
   const reason = /: [\w ,'()-]{1,200}$/.exec(quoted);
   const value = reason === null ? quoted : quoted.slice(0, reason.index);
   return out.slice(0, start) + digest(value) + quoted.slice(value.length);
+}
+
+/** Decoders quote the input around the error between `...|` and `|...`. */
+function redactDecoderContext(message: string, digest: KeyedDigest): string {
+  const start = message.indexOf('...|') + 4;
+  const end = message.lastIndexOf('|...');
+  if (start < 4 || end < start) return message;
+  return message.slice(0, start) + hideString(message.slice(start, end), digest) + message.slice(end);
 }

@@ -143,7 +143,6 @@ describe('in text', () => {
       const text = piece.repeat(size / piece.length);
       const start = performance.now();
       scan(`x=${text}`);
-      if (process.env.SLOW) console.log(piece, performance.now() - start);
       expect(performance.now() - start, JSON.stringify(piece)).toBeLessThan(2000);
     }
   });
