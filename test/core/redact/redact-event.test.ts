@@ -166,6 +166,14 @@ describe('Secrets', () => {
     expect(redactBody(body, secretsRef)).toEqual(expected);
   });
 
+  test('in a patch of a resource that makes Secrets, which does not tell its kind', () => {
+    const patch = (value: string) => ({ spec: { template: { data: { a: value } } } });
+    expect(redactBody(patch('hunter2'), { resource: 'sealedsecrets', apiGroup: 'bitnami.com' })).toEqual(
+      patch(hunter),
+    );
+    expect(redactBody(patch('hunter2'))).toEqual(patch('hunter2'));
+  });
+
   test('in messages that quote what was rejected', () => {
     const quoted = 'Secret "db" is invalid: data[a]: Invalid value: "hunter2: x": must be a valid key';
     const decoder =

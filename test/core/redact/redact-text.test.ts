@@ -104,6 +104,10 @@ describe('other text', () => {
     ['{"verb":"hunter"}', `{"verb":"${digest('hunter')}"}`],
     ['{"level":"Metadata","verb":"get"}', '{"level":"Metadata","verb":"get"}'],
     ['{"items":[{"level":"Metadata","verb":"get"}', '{"items":[{"level":"Metadata","verb":"get"}'],
+    [
+      '"data":{"level":"Metadata","verb":"get"}',
+      `"data":{"level":"${digest('Metadata')}","verb":"${digest('get')}"}`,
+    ],
     ['{"level":"Metadata","auditID":"hunter2"}', `{"level":"Metadata","auditID":"${digest('hunter2')}"}`],
     [
       '{"level":"Metadata","stringData":{"verb":"get"}}',
