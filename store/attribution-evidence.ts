@@ -63,7 +63,7 @@ export async function gatherCases(
       subject,
       before,
       after,
-      chain: chains[i]!,
+      chain: chains[i]!.links,
       related: relatedObjects({ subject, before, after }),
     };
   });
@@ -144,6 +144,12 @@ interface ChainLink {
   firstSeen: number | undefined;
 }
 
+/** An object's first sight, and its owners from the nearest up. */
+interface Chain {
+  born: { objectID: string; at: number } | undefined;
+  links: ChainLink[];
+}
+
 interface ChainRow {
   i: string;
   depth: number;
@@ -158,12 +164,12 @@ interface ChainRow {
   name: string | null;
 }
 
-/** Each change's owners, nearest first, up to the first one without an owner or never seen. */
+/** Each change's owners, up to the first one without an owner or never seen. */
 async function findChains(
   client: ClientBase,
   clusterID: number,
   rows: readonly RecordedRow[],
-): Promise<ChainLink[][]> {
+): Promise<Chain[]> {
   if (rows.length === 0) return [];
   const { rows: found } = await client.query<ChainRow>({
     name: 'owner-chains',
@@ -190,6 +196,7 @@ async function findChains(
   for (const row of found) steps[Number(row.i) - 1]!.push(row);
   return steps.map((own) => {
     const links: ChainLink[] = [];
+    const born = own[0] && { objectID: own[0].object_id, at: Number(own[0].first_seen) };
     for (const [depth, step] of own.entries()) {
       if (step.owner_uid === null) break;
       const owner = own[depth + 1];
@@ -210,7 +217,7 @@ async function findChains(
         firstSeen: owner && Number(owner.first_seen),
       });
     }
-    return links;
+    return { born, links };
   });
 }
 
@@ -219,11 +226,15 @@ function want(wanted: Map<string, HistoryQuery>, objectID: string, at: number): 
   wanted.set(`${objectID} ${until}`, { objectID, until });
 }
 
-function firstSights(chains: ChainLink[][]): Array<{ objectID: string; at: number }> {
+/** Where to look for the creations of all objects involved: they may lie far before the latest changes. */
+function firstSights(chains: Chain[]): Array<{ objectID: string; at: number }> {
   const sights = new Map<string, { objectID: string; at: number }>();
-  for (const link of chains.flat()) {
-    if (link.objectID && link.firstSeen !== undefined)
-      sights.set(link.uid, { objectID: link.objectID, at: link.firstSeen });
+  for (const { born, links } of chains) {
+    if (born) sights.set(`${born.objectID} ${born.at}`, born);
+    for (const { objectID, firstSeen } of links) {
+      if (objectID && firstSeen !== undefined)
+        sights.set(`${objectID} ${firstSeen}`, { objectID, at: firstSeen });
+    }
   }
   return [...sights.values()];
 }

@@ -48,7 +48,7 @@ export function recordedChange(row: RecordedRow): RecordedChange {
     changeID: row.change_id,
     at: Number(row.micros),
     orderRV: BigInt(row.order_rv),
-    exactRV: row.exact_rv,
+    exactRV: row.exact_rv && !isFinalDelete(row),
     class: row.class,
     kind: row.kind,
     outcome: row.outcome,
@@ -64,6 +64,11 @@ export function recordedChange(row: RecordedRow): RecordedChange {
     labels: row.labels ?? [],
     flags: row.flags ?? [],
   };
+}
+
+/** A delete that took effect at once is answered with the last version, whose revision is older than the deletion's. */
+function isFinalDelete(row: RecordedRow): boolean {
+  return row.verb === 'delete' && !row.flags?.includes('deletion_pending');
 }
 
 /** Changes of an object up to a time. */

@@ -207,7 +207,7 @@ function contentOf(c: Case, root: OwnerLink, notes: string[]): ChangeReference |
 
 /**
  * The change that fixed which of its root's templates the subject follows: the creation of the ReplicaSet or Job below
- * the root, or of the ControllerRevision in the pod's label; failing these, the subject itself.
+ * the root, or of the ControllerRevision in the pod's label; failing these, of the subject's own object.
  */
 export function contentAnchor(c: Case, notes: string[] = []): RecordedChange | undefined {
   const below = c.owners.at(-2);
@@ -232,5 +232,10 @@ export function contentAnchor(c: Case, notes: string[] = []): RecordedChange | u
       `the creation of ${describeObject(key)} is not recorded; the last template change before this is named`,
     );
   }
-  return c.subject;
+  if (c.subject.kind === 'create') return c.subject;
+  const creation = before(c, c.own).find(
+    (change) => change.kind === 'create' && sameLife(change.uid, c.subject.uid),
+  );
+  if (!creation) notes.push(`the creation of ${describeObject(c.subject.key)} is not recorded`);
+  return creation;
 }
