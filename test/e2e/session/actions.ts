@@ -48,8 +48,9 @@ export interface DerivedExpectation {
   object: string;
   kind?: ChangeKind;
   actor: string;
-  root: string;
-  trigger: string;
+  root?: string;
+  /** Left out: nobody set it off. */
+  trigger?: string;
 }
 
 /** When each action ran: RFC 3339 with milliseconds, UTC. */
