@@ -4,8 +4,8 @@ import type { Json } from '../core/audit-event.js';
 import type { Change, Version } from '../core/change.js';
 import { objectID } from '../core/identity.js';
 import { orderWrites, projectWrites } from '../core/project.js';
-import { formatMicros, parseMicros } from '../core/timestamp.js';
-import { makesVersion, metadataOf, revisionOf, stringOf, type Write } from '../core/write.js';
+import { formatMicros } from '../core/timestamp.js';
+import { makesVersion, metadataOf, stringOf, type Write } from '../core/write.js';
 import { CHANGE_COLUMNS, type Dictionaries, writeChangeRow } from './append-rows.js';
 import type { BatchBodies, BodyCache } from './body-cache.js';
 import { CopyRows, copyRows } from './copy.js';
@@ -15,6 +15,7 @@ import {
   digestsOf,
   findHeads,
   findVersionsAround,
+  goesBefore,
   type VersionRow,
   versionOf,
   writeOfRow,
@@ -108,7 +109,7 @@ export async function appendChanges(
     const byWrite = new Map(items.map((item) => [item.write, item]));
     const plain = items.filter((item) => !makesVersion(item.write)).map((item) => item.write);
     const ordered = orderWrites(items.filter((item) => makesVersion(item.write)).map((item) => item.write));
-    const late = head && ordered[0] && isBefore(ordered[0], head);
+    const late = head && ordered[0] && goesBefore(ordered[0], head);
     const projections = late
       ? await reproject(client, clusterID, id, ordered, context)
       : projectWrites(head && versionOf(head, stored), ordered);
@@ -155,13 +156,6 @@ async function keptSeqs(
   return kept;
 }
 
-function isBefore(write: Write, head: VersionRow): boolean {
-  const rv = revisionOf(write.response);
-  const headRV = BigInt(head.order_rv);
-  if (rv !== undefined && rv !== headRV) return rv < headRV;
-  return write.completedAt < parseMicros(head.completed_at)!;
-}
-
 /**
  * Events came out of order: projects an object's new writes together with the stored ones around them, and mends the
  * stored changes whose version before has changed by it.
@@ -184,15 +178,13 @@ async function reproject(
   );
   const loaded = await context.bodyCache.load(client, clusterID, rows.flatMap(digestsOf));
   for (const [digest, value] of loaded) context.bodies.addStored(value, digest);
+  const byWrite = new Map<Write, AuthoredVersionRow>(rows.map((row) => [writeOfRow(row, loaded), row]));
+  const ordered = orderWrites([...byWrite.keys(), ...writes]);
   // The oldest row found stands for all that came before it; it is projected again only if a write goes before it.
-  const [first, ...others] = rows;
-  const base = first && writes.every((write) => !isBefore(write, first)) ? first : undefined;
-  const redone = base ? others : rows;
-  const byWrite = new Map<Write, AuthoredVersionRow>(redone.map((row) => [writeOfRow(row, loaded), row]));
-  const projections = projectWrites(
-    base && versionOf(base, loaded),
-    orderWrites([...byWrite.keys(), ...writes]),
-  );
+  const oldest = byWrite.get(ordered[0]!);
+  const projections = oldest
+    ? projectWrites(versionOf(oldest, loaded), ordered.slice(1))
+    : projectWrites(undefined, ordered);
   for (const projection of projections) {
     const row = byWrite.get(projection.write);
     if (!row) continue;
@@ -215,6 +207,7 @@ async function becomeNoOp(client: ClientBase, clusterID: number, row: VersionRow
   ]);
 }
 
+/** Rewrites what a stored change says where its new projection says otherwise. */
 async function mend(
   client: ClientBase,
   clusterID: number,
@@ -222,48 +215,40 @@ async function mend(
   change: Change,
   context: Context,
 ): Promise<void> {
-  const beforeDigest = context.bodies.digest(change.before?.state.object);
-  const afterDigest = context.bodies.digest(change.after?.state.object);
-  const same = (a: Buffer | null, b: Buffer | undefined) =>
-    a === null ? b === undefined : b !== undefined && a.equals(b);
-  if (
-    same(row.before_digest, beforeDigest) &&
-    same(row.after_digest, afterDigest) &&
-    row.class === change.class &&
-    row.kind === change.kind
-  )
-    return;
-  const scratch = {
-    diff: change.diff === undefined ? null : JSON.stringify(change.diff),
-    inferred: change.after?.state.inferred ? JSON.stringify(change.after.state.inferred) : null,
-  };
   const flags: string[] = [...change.flags];
   if (row.flags?.includes('audit_id_reused')) flags.push('audit_id_reused');
+  const after = change.after;
   await client.query(
     `update changes set class = $4, kind = $5, before_digest = $6, before_certainty = $7, after_digest = $8,
             after_certainty = $9, inferred = $10, diff = $11, field_terms = $12, labels = $13, summary = $14, flags = $15,
             order_rv = $16, deleted = $17
-      where cluster_id = $1 and at = $2 and change_id = $3`,
+      where cluster_id = $1 and at = $2 and change_id = $3
+        and (class, kind, before_digest, after_digest, after_certainty, summary, flags, order_rv, deleted)
+            is distinct from ($4, $5, $6, $8, $9, $14, $15, $16, $17)`,
     [
       clusterID,
       row.at,
       row.change_id,
       change.class,
       change.kind,
-      beforeDigest ?? null,
+      context.bodies.digest(change.before?.state.object) ?? null,
       change.before?.state.certainty ?? null,
-      afterDigest ?? null,
-      change.after?.state.certainty ?? null,
-      scratch.inferred,
-      scratch.diff,
-      change.fieldTerms.length > 0 ? change.fieldTerms : null,
-      change.labels.length > 0 ? change.labels : null,
+      context.bodies.digest(after?.state.object) ?? null,
+      after?.state.certainty ?? null,
+      after?.state.inferred ? JSON.stringify(after.state.inferred) : null,
+      change.diff === undefined ? null : JSON.stringify(change.diff),
+      orNull(change.fieldTerms),
+      orNull(change.labels),
       change.summary,
-      flags.length > 0 ? flags : null,
-      String(change.after?.orderRV ?? 0n),
-      change.after?.deleted ?? false,
+      orNull(flags),
+      String(after?.orderRV ?? 0n),
+      after?.deleted ?? false,
     ],
   );
+}
+
+function orNull(list: string[]): string[] | null {
+  return list.length > 0 ? list : null;
 }
 
 interface ObjectUid {

@@ -5,7 +5,7 @@ import { isJsonObject, writerClass } from '../core/classify.js';
 import type { Inferred } from '../core/state.js';
 import { parseMicros } from '../core/timestamp.js';
 import type { Certainty, ChangeClass, ChangeKind, Outcome } from '../core/vocabulary.js';
-import type { Write } from '../core/write.js';
+import { revisionOf, type Write } from '../core/write.js';
 
 /** A version-making row of `changes`, as far as projecting its neighbours needs it. */
 export interface VersionRow {
@@ -31,6 +31,7 @@ export interface VersionRow {
   request_uri: string;
   code: number | null;
   level: Write['level'];
+  resource_version: string | null;
   generation: string | null;
   order_rv: string;
   deleted: boolean;
@@ -46,7 +47,7 @@ export interface VersionRow {
 const COLUMNS = `
   c.change_id, c.seq, c.at, c.completed_at, c.source_id, c.event_digest, c.audit_id, c.class, c.kind, c.outcome, c.verb,
   c.object_id, c.api_group, c.api_version, c.resource, c.subresource, c.namespace, c.name, c.uid, c.request_uri, c.code,
-  c.level, c.generation, c.order_rv, c.deleted, c.request_digest, c.response_digest, c.before_digest, c.after_digest,
+  c.level, c.resource_version, c.generation, c.order_rv, c.deleted, c.request_digest, c.response_digest, c.before_digest, c.after_digest,
   c.after_certainty, c.inferred, c.flags`;
 
 /** Versions received within this of each other may be numbered otherwise than they were received. */
@@ -76,10 +77,19 @@ export async function findHeads(
   return heads;
 }
 
-export function isNewer(a: VersionRow, b: VersionRow): boolean {
-  const left = BigInt(a.order_rv);
-  const right = BigInt(b.order_rv);
-  return left === right ? parseMicros(a.completed_at)! > parseMicros(b.completed_at)! : left > right;
+/** As orderWrites does: by resourceVersion where both have one, else by time. */
+function isNewer(a: VersionRow, b: VersionRow): boolean {
+  if (a.resource_version !== null && b.resource_version !== null && a.order_rv !== b.order_rv)
+    return BigInt(a.order_rv) > BigInt(b.order_rv);
+  return parseMicros(a.completed_at)! > parseMicros(b.completed_at)!;
+}
+
+/** Whether a write goes before a stored version. */
+export function goesBefore(write: Write, row: VersionRow): boolean {
+  const rv = revisionOf(write.response);
+  if (rv !== undefined && row.resource_version !== null && rv !== BigInt(row.order_rv))
+    return rv < BigInt(row.order_rv);
+  return write.completedAt < parseMicros(row.completed_at)!;
 }
 
 /** A version with who wrote it. */
@@ -88,7 +98,7 @@ export interface AuthoredVersionRow extends VersionRow {
   user_agent: string | null;
 }
 
-/** Versions of one object around a span of time: those within it, and the nearest on either side. Oldest first. */
+/** Versions of one object around a span of time: those within it, and the nearest on either side, in no order. */
 export async function findVersionsAround(
   client: ClientBase,
   clusterID: number,
@@ -103,8 +113,7 @@ export async function findVersionsAround(
        union all (select * ${versions} and at >= $3 and at <= $4)
        union all (select * ${versions} and at > $4 order by at limit ${HEAD_ROWS})) c
      join users u on u.cluster_id = $1 and u.id = c.user_id
-     left join user_agents a on a.cluster_id = $1 and a.id = c.user_agent_id
-     order by c.order_rv, c.completed_at`,
+     left join user_agents a on a.cluster_id = $1 and a.id = c.user_agent_id`,
     [clusterID, objectID, since, until],
   );
   return rows;

@@ -21,19 +21,33 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   await admin.query(`create database ${name} template ${TEMPLATE}`);
   const options: DatabaseOptions = { ...connection(server, name), poolSize: 6, applicationName: 'test' };
   const pool = createPool(options);
-  const url = options.connectionString ?? `postgres://${options.user}@localhost/${name}?host=${encodeURIComponent(options.host!)}`;
+  const url =
+    options.connectionString ??
+    `postgres://${options.user}@localhost/${name}?host=${encodeURIComponent(options.host!)}`;
   return {
     pool,
     options,
     url,
     drop: async () => {
       await pool.end();
-      await admin.query(`drop database ${name} with (force)`);
+      await dropWhenUnused(admin, name);
       await admin.end();
     },
   };
 }
 
 function connection(server: { connectionString?: string; host?: string; user?: string }, database: string) {
-  return server.connectionString === undefined ? { ...server, database } : { connectionString: `${server.connectionString}/${database}` };
+  return server.connectionString === undefined
+    ? { ...server, database }
+    : { connectionString: `${server.connectionString}/${database}` };
+}
+
+/** Sessions end a moment after their sockets; forcing them out would make their clients throw. */
+async function dropWhenUnused(admin: Pool, name: string): Promise<void> {
+  for (let attempt = 0; attempt < 50; attempt++) {
+    const { rows } = await admin.query('select count(*)::int as open from pg_stat_activity where datname = $1', [name]);
+    if (rows[0].open === 0) break;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  await admin.query(`drop database ${name} with (force)`);
 }

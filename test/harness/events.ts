@@ -40,12 +40,26 @@ export class Cluster {
   }
 
   /** A write of a namespaced object; `object` is its state after. */
-  write(verb: 'create' | 'update' | 'patch' | 'delete', ref: { group?: string; resource: string; namespace: string; name: string }, object: Loose, parts: Loose = {}): Loose {
+  write(
+    verb: 'create' | 'update' | 'patch' | 'delete',
+    ref: { group?: string; resource: string; namespace: string; name: string },
+    object: Loose,
+    parts: Loose = {},
+  ): Loose {
     const { group = '', resource, namespace, name } = ref;
     const id = `${group}/${resource}/${namespace}/${name}`;
     const before = this.#objects.get(id);
-    const meta = { name, namespace, uid: ((before?.metadata as Loose)?.uid as string) ?? randomUUID(), resourceVersion: String(++this.#revision) };
-    const after = { apiVersion: group ? `${group}/v1` : 'v1', ...object, metadata: { ...(object.metadata as Loose), ...meta } };
+    const meta = {
+      name,
+      namespace,
+      uid: ((before?.metadata as Loose)?.uid as string) ?? randomUUID(),
+      resourceVersion: String(++this.#revision),
+    };
+    const after = {
+      apiVersion: group ? `${group}/v1` : 'v1',
+      ...object,
+      metadata: { ...(object.metadata as Loose), ...meta },
+    };
     if (verb === 'delete') this.#objects.delete(id);
     else this.#objects.set(id, after);
     const base = group ? `/apis/${group}/v1` : '/api/v1';
@@ -53,20 +67,48 @@ export class Cluster {
       verb,
       requestURI: `${base}/namespaces/${namespace}/${resource}${verb === 'create' ? '' : `/${name}`}`,
       objectRef: { resource, namespace, name, apiVersion: 'v1', ...(group && { apiGroup: group }) },
-      requestObject: verb === 'delete' ? undefined : after,
-      responseObject: verb === 'delete' ? { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', details: { name, uid: meta.uid } } : after,
+      requestObject:
+        verb === 'delete'
+          ? undefined
+          : {
+              ...after,
+              metadata: { ...after.metadata, resourceVersion: (before?.metadata as Loose)?.resourceVersion },
+            },
+      responseObject:
+        verb === 'delete'
+          ? {
+              kind: 'Status',
+              apiVersion: 'v1',
+              metadata: {},
+              status: 'Success',
+              details: { name, uid: meta.uid },
+            }
+          : after,
       responseStatus: { metadata: {}, code: verb === 'create' ? 201 : 200 },
       ...parts,
     });
   }
 
-  deployment(verb: 'create' | 'update' | 'patch' | 'delete', name: string, spec: { image: string; replicas?: number }, parts: Loose = {}): Loose {
+  deployment(
+    verb: 'create' | 'update' | 'patch' | 'delete',
+    name: string,
+    spec: { image: string; replicas?: number },
+    parts: Loose = {},
+  ): Loose {
     const object = {
       kind: 'Deployment',
       metadata: { labels: { app: name } },
-      spec: { replicas: spec.replicas ?? 1, template: { spec: { containers: [{ name: 'web', image: spec.image }] } } },
+      spec: {
+        replicas: spec.replicas ?? 1,
+        template: { spec: { containers: [{ name: 'web', image: spec.image }] } },
+      },
     };
-    return this.write(verb, { group: 'apps', resource: 'deployments', namespace: 'shop', name }, object, parts);
+    return this.write(
+      verb,
+      { group: 'apps', resource: 'deployments', namespace: 'shop', name },
+      object,
+      parts,
+    );
   }
 }
 

@@ -17,10 +17,20 @@ declare module 'vitest' {
 /** One Postgres for the whole run, with a migrated template: in a container where an engine answers, else embedded. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const server = (await startContainer()) ?? (await startEmbedded());
-  const pool = createPool({ ...server.connection, database: 'postgres', poolSize: 1, applicationName: 'test-setup' });
+  const pool = createPool({
+    ...server.connection,
+    database: 'postgres',
+    poolSize: 1,
+    applicationName: 'test-setup',
+  });
   await pool.query(`create database ${TEMPLATE}`);
   await pool.end();
-  const template = createPool({ ...server.connection, database: TEMPLATE, poolSize: 2, applicationName: 'test-setup' });
+  const template = createPool({
+    ...server.connection,
+    database: TEMPLATE,
+    poolSize: 2,
+    applicationName: 'test-setup',
+  });
   await migrate(template);
   await template.end();
   project.provide('postgres', server.connection);

@@ -18,7 +18,11 @@ export interface TestReceiver {
   folder: string;
   /** Of the source `prod-a` of cluster `prod`. */
   token: string;
-  post(body: string | Buffer, headers?: Record<string, string>, source?: string): Promise<{ status: number; body: Record<string, unknown> }>;
+  post(
+    body: string | Buffer,
+    headers?: Record<string, string>,
+    source?: string,
+  ): Promise<{ status: number; body: Record<string, unknown> }>;
   stop(): Promise<void>;
 }
 
@@ -57,4 +61,3 @@ export async function startReceiver(environment: Record<string, string> = {}): P
     },
   };
 }
-

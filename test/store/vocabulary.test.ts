@@ -1,6 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LEVELS, STAGES } from '../../core/audit-event.js';
-import { CERTAINTIES, CHANGE_KINDS, EVENT_CLASSES, OUTCOMES, PATCH_TYPES, ROLES } from '../../core/vocabulary.js';
+import {
+  CERTAINTIES,
+  CHANGE_KINDS,
+  EVENT_CLASSES,
+  OUTCOMES,
+  PATCH_TYPES,
+  ROLES,
+} from '../../core/vocabulary.js';
 import { createTestDatabase, type TestDatabase } from '../harness/database.js';
 
 let database: TestDatabase;
@@ -11,10 +18,19 @@ afterAll(() => database.drop());
 
 describe('the word lists', () => {
   it.each([
-    ['audit_stage', STAGES], ['audit_level', LEVELS], ['event_class', EVENT_CLASSES], ['change_kind', CHANGE_KINDS],
-    ['patch_type', PATCH_TYPES], ['change_outcome', OUTCOMES], ['certainty', CERTAINTIES], ['api_role', ROLES],
+    ['audit_stage', STAGES],
+    ['audit_level', LEVELS],
+    ['event_class', EVENT_CLASSES],
+    ['change_kind', CHANGE_KINDS],
+    ['patch_type', PATCH_TYPES],
+    ['change_outcome', OUTCOMES],
+    ['certainty', CERTAINTIES],
+    ['api_role', ROLES],
   ])('of %s are the same in SQL and in the code', async (type, words) => {
-    const { rows } = await database.pool.query('select enumlabel from pg_enum where enumtypid = $1::regtype order by enumsortorder', [type]);
+    const { rows } = await database.pool.query(
+      'select enumlabel from pg_enum where enumtypid = $1::regtype order by enumsortorder',
+      [type],
+    );
     expect(rows.map((row) => row.enumlabel)).toEqual([...words]);
   });
 });
