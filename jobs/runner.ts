@@ -177,7 +177,8 @@ export class JobRunner {
     try {
       if (!(await tryLockJob(client, job.name))) return undefined;
       const run = await this.#measure(job, client);
-      broken ||= run.error !== undefined;
+      // What a failed run left open must not take the record of the failure with it.
+      if (run.error !== undefined) await client.query('rollback').catch(onError);
       await appendJobRun(broken ? this.#pool : client, run);
       if (!broken) await releaseJob(client, job.name);
       return run;

@@ -1,3 +1,4 @@
+import type { ClientBase } from 'pg';
 import { changeKind } from '../core/change-kind.js';
 import { classifyEvent } from '../core/classify.js';
 import { CHANGE_CLASSES, type ChangeClass, type EventClass } from '../core/vocabulary.js';
@@ -9,6 +10,7 @@ import {
   closeRequests,
   findOverdueRequests,
   type OverdueRequest,
+  removeRefutedOutcomes,
   type UnknownOutcome,
 } from '../store/outcomes.js';
 import type { Job, JobContext } from './job.js';
@@ -28,6 +30,7 @@ export function settleOutcomesJob(): Job {
     async runOnce(context) {
       let rows = 0;
       for (const clusterID of await findClusterIDs(context.client)) {
+        rows += await refute(context, clusterID);
         let settled = BATCH;
         while (settled === BATCH && !context.signal.aborted) {
           settled = await settle(context, clusterID);
@@ -39,12 +42,9 @@ export function settleOutcomesJob(): Job {
   };
 }
 
-async function settle({ client, now }: JobContext, clusterID: number): Promise<number> {
+function settle({ client, now }: JobContext, clusterID: number): Promise<number> {
   const receivedUntil = new Date(now().getTime() - GRACE_SECONDS * 1000);
-  await client.query('begin');
-  try {
-    // Whatever ends these requests waits its turn, or has been committed by now.
-    await lockCluster(client, clusterID);
+  return underLock(client, clusterID, async () => {
     const overdue = await findOverdueRequests(client, clusterID, receivedUntil, GRACE_SECONDS, BATCH);
     await appendUnknownOutcomes(
       client,
@@ -56,8 +56,22 @@ async function settle({ client, now }: JobContext, clusterID: number): Promise<n
       clusterID,
       overdue.map((request) => request.requestID),
     );
-    await client.query('commit');
     return overdue.length;
+  });
+}
+
+function refute({ client }: JobContext, clusterID: number): Promise<number> {
+  return underLock(client, clusterID, () => removeRefutedOutcomes(client, clusterID));
+}
+
+/** Whatever ends a request meanwhile waits its turn, or has been committed by now. */
+async function underLock<T>(client: ClientBase, clusterID: number, work: () => Promise<T>): Promise<T> {
+  await client.query('begin');
+  try {
+    await lockCluster(client, clusterID);
+    const result = await work();
+    await client.query('commit');
+    return result;
   } catch (error) {
     await client.query('rollback').catch(() => undefined);
     throw error;

@@ -160,6 +160,26 @@ export async function appendUnknownOutcomes(
   return rowCount ?? 0;
 }
 
+/**
+ * Removes changes of unknown outcome whose request turned out to have written nothing (rejected, a dry run, a no-op). One
+ * that did write something has been replaced by ingest already. Must run under lockCluster.
+ */
+export async function removeRefutedOutcomes(client: ClientBase, clusterID: number): Promise<number> {
+  const { rowCount } = await client.query(
+    `with refuted as (
+       delete from changes c
+        where c.cluster_id = $1 and c.outcome = 'unknown'
+          and exists (select from events e where e.cluster_id = $1 and e.at = c.at and e.request_id = c.change_id
+                                             and e.class <> 'stage')
+       returning c.change_id),
+     forgotten as (
+       delete from attributions a using refuted r where a.cluster_id = $1 and a.change_id = r.change_id)
+     select from refuted`,
+    [clusterID],
+  );
+  return rowCount ?? 0;
+}
+
 export async function closeRequests(
   client: ClientBase,
   clusterID: number,
