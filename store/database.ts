@@ -3,7 +3,13 @@ import pg from 'pg';
 import { formatMicros, parseMicros } from '../core/timestamp.js';
 import type { Database } from './schema.js';
 
-const TIMESTAMPTZ = 1184;
+const { builtins } = pg.types;
+const TIMESTAMPTZ_ARRAY = 1185;
+
+/** What pg calls an array parser; its types leave it out. */
+const { arrayParser } = pg.types as unknown as {
+  arrayParser: { create<T>(text: string, parse: (element: string) => T): { parse(): T[] } };
+};
 
 export interface DatabaseOptions {
   connectionString?: string;
@@ -16,21 +22,35 @@ export interface DatabaseOptions {
   statementTimeoutMs?: number;
 }
 
-/** bigint stays text, since a double can't hold it; timestamptz is RFC 3339 in UTC with microseconds, since a Date can't hold them. */
-function typeParser(oid: number, format?: 'text' | 'binary') {
-  if (oid === TIMESTAMPTZ && format !== 'binary') {
-    return (text: string) => {
-      const micros = parseMicros(text.replace(/([+-]\d{2})$/, '$1:00'));
-      return micros === undefined ? text : formatMicros(micros);
-    };
-  }
-  return format === 'binary' ? pg.types.getTypeParser(oid, 'binary') : pg.types.getTypeParser(oid, 'text');
+/** As Postgres writes a timestamptz: `2026-01-02 03:04:05.000006+00`, or `infinity`, which stays as it is. */
+function timestamp(text: string): string {
+  const micros = parseMicros(text.replace(/([+-]\d{2})$/, '$1:00'));
+  return micros === undefined ? text : formatMicros(micros);
 }
 
+const TEXT_PARSERS: Record<number, (text: string) => unknown> = {
+  [builtins.TIMESTAMPTZ]: timestamp,
+  [TIMESTAMPTZ_ARRAY]: (text) => arrayParser.create(text, timestamp).parse(),
+  // A Date would shift them into this machine's zone.
+  [builtins.DATE]: (text) => text,
+  [builtins.TIMESTAMP]: (text) => text,
+};
+
+function typeParser(oid: number, format?: 'text' | 'binary') {
+  if (format === 'binary') return pg.types.getTypeParser(oid, 'binary');
+  return TEXT_PARSERS[oid] ?? pg.types.getTypeParser(oid, 'text');
+}
+
+/**
+ * A pool of connections. A bigint comes as text, since a double can't hold it; a timestamptz as RFC 3339 in UTC with
+ * microseconds, since a Date can't hold them. Whoever makes a pool listens to its `error`: idle connections that died.
+ */
 export function createPool(options: DatabaseOptions): pg.Pool {
-  return new pg.Pool({
+  const pool = new pg.Pool({
     ...(options.connectionString !== undefined && { connectionString: options.connectionString }),
     ...(options.host !== undefined && { host: options.host }),
+    // PGSSLMODE is meant for other servers.
+    ...(options.host?.startsWith('/') && { ssl: false }),
     ...(options.port !== undefined && { port: options.port }),
     ...(options.user !== undefined && { user: options.user }),
     ...(options.database !== undefined && { database: options.database }),
@@ -39,8 +59,17 @@ export function createPool(options: DatabaseOptions): pg.Pool {
     options: '-c timezone=UTC',
     connectionTimeoutMillis: 5000,
     ...(options.statementTimeoutMs !== undefined && { statement_timeout: options.statementTimeoutMs }),
+    keepAlive: true,
     types: { getTypeParser: typeParser as typeof pg.types.getTypeParser },
   });
+  // A connection that dies between two queries reports it as an event, which would end the process if nobody
+  // listened. Whoever holds it learns of it from the next query.
+  pool.on('connect', (client) => client.on('error', () => undefined));
+  pool.on('error', () => undefined);
+  return pool;
+  // A connection that dies while it is checked out fails its query and then emits `error`, which would end the process.
+  pool.on('connect', (client) => void client.on('error', () => undefined));
+  return pool;
 }
 
 export function createKysely(pool: pg.Pool): Kysely<Database> {
