@@ -1,7 +1,6 @@
 import type { ClientBase } from 'pg';
 import { attribute, needsAttribution } from '../core/attribution/attribute.js';
 import type { Attribution, Case } from '../core/attribution/attribution.js';
-import { isLater } from '../core/attribution/order.js';
 import {
   findChangesAfter,
   findClusterIDs,
@@ -97,14 +96,19 @@ async function decide(
   if (rows.length === 0) return [];
   const known = new Map<string, Attribution>();
   const cases = await gatherCases(client, clusterID, rows, bodyCache, known);
-  // A cause is decided before its effects, and anew before it is followed.
-  cases.sort((a, b) => (isLater(a.subject, b.subject) ? 1 : isLater(b.subject, a.subject) ? -1 : 0));
+  cases.sort(byOrder);
   for (const { subject } of cases) known.delete(subject.changeID);
   return cases.map((c) => {
     const attribution = attributeSafely(c, log);
     known.set(c.subject.changeID, attribution);
     return { changeID: c.subject.changeID, at: c.subject.at, attribution };
   });
+}
+
+/** A cause is decided before its effects, a collection before its items. */
+function byOrder({ subject: a }: Case, { subject: b }: Case): number {
+  if (a.at !== b.at) return a.at - b.at;
+  return Number(b.kind === 'delete_collection') - Number(a.kind === 'delete_collection');
 }
 
 /** One change that defeats the rules must not hold up all that come after it. */

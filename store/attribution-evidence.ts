@@ -312,7 +312,7 @@ async function findAutoscalers(
   for (const row of rows) {
     const head = heads.get(row.id);
     const target = targetOf(bodyOf(bodies, head?.after_digest ?? null));
-    if (!head || head.deleted || !target) continue;
+    if (!head || !target) continue;
     const scaler: Autoscaler = {
       objectID: row.id,
       key: { apiGroup: row.api_group, resource: row.resource, namespace: row.namespace, name: row.name },

@@ -66,8 +66,12 @@ export function recordedChange(row: RecordedRow): RecordedChange {
   };
 }
 
-/** A delete that took effect at once is answered with the last version, whose revision is older than the deletion's. */
+/**
+ * A delete that takes effect at once, and an update that takes the last finalizer off, are answered with the last
+ * version: its revision is older than the deletion's.
+ */
 function isFinalDelete(row: RecordedRow): boolean {
+  if (row.kind === 'finalizer_removal') return true;
   return row.verb === 'delete' && !row.flags?.includes('deletion_pending');
 }
 

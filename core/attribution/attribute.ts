@@ -128,7 +128,8 @@ function byAutoscaler(c: Case): Attribution {
   const matches = c.autoscalers.filter(
     (scaler) =>
       scaler.target.name === subject.key.name &&
-      `${scaler.target.kind.toLowerCase()}s` === subject.key.resource,
+      `${scaler.target.kind.toLowerCase()}s` === subject.key.resource &&
+      !isGone(before(c, scaler.changes)),
   );
   const [scaler] = matches;
   const path = [describeObject(subject.key), ...matches.map((match) => describeObject(match.key))];
@@ -147,6 +148,11 @@ function byAutoscaler(c: Case): Attribution {
     root: rootAt(scaler.objectID, scaler.key, scaler.uid),
     content: content && referenceOf(content),
   });
+}
+
+/** Whether an object's last change, of some that are in order, took it away. */
+function isGone(changes: readonly RecordedChange[]): boolean {
+  return changes[0] !== undefined && removes(changes[0]);
 }
 
 function bySchedule(c: Case): Attribution {

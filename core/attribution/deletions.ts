@@ -14,7 +14,9 @@ export function byCollection(c: Case): Attribution {
       root: rootOf(c.subject),
     });
   }
-  return setOffBy(c, c.collection, { rule: 'collection', root: rootOf(c.collection) });
+  // A collection that goes with its namespace has the namespace as root, and so have its items.
+  const root = c.attributionOf(c.collection.changeID)?.root ?? rootOf(c.collection);
+  return setOffBy(c, c.collection, { rule: 'collection', root });
 }
 
 /**

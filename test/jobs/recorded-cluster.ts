@@ -7,7 +7,7 @@ import { type Batch, Ledger } from '../../store/append.js';
 import { createSource } from '../../store/sources.js';
 import type { TestDatabase } from '../harness/database.js';
 
-const redaction = {
+export const redaction = {
   rules: compileRedactionRules(DEFAULT_REDACTION_RULES),
   digest: createKeyedDigest(Buffer.from('a key for tests, of 32 bytes....')),
 };
