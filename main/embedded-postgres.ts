@@ -1,22 +1,26 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
-import { access, chmod, chown, cp, mkdir, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { access, readFile, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import type { Logger } from 'pino';
 import { WhochangedError } from '../core/errors.js';
+import { type PostgresFolders, prepareFolders } from './embedded-postgres-folders.js';
+import { lockOwner } from './owner-lock.js';
 
-/** Unix socket addresses hold 107 bytes; Postgres adds `/.s.PGSQL.5432`. */
-const MAX_SOCKET_DIR = 107 - '/.s.PGSQL.5432'.length;
+const PORT = 5432;
 const START_TIMEOUT_MS = 60_000;
+/** For the backends that a killed postmaster left to notice, and to let go of its shared memory. */
+const ORPHANS_TIMEOUT_MS = 15_000;
 const STOP_TIMEOUT_MS = 20_000;
 const MAX_RESTART_DELAY_MS = 10_000;
+/** One that ran for so long did not crash because of how it started. */
+const STABLE_MS = 60_000;
+const KEPT_LINES = 10;
 
 /** For one machine of 2 cores that ingests: fewer, larger checkpoints; every acknowledged commit is on disk. */
 const SETTINGS: Record<string, string> = {
   listen_addresses: '',
+  port: String(PORT),
   max_connections: '60',
   shared_buffers: '256MB',
   work_mem: '16MB',
@@ -39,127 +43,206 @@ const SETTINGS: Record<string, string> = {
 
 export interface EmbeddedPostgres {
   /** For pg: host is the socket's folder. */
-  connection: { host: string; user: string; database: string };
+  connection: { host: string; port: number; user: string; database: string };
   /** The postmaster's process id, while it runs. */
   pid(): number | undefined;
   /** Stops Postgres for good, within STOP_TIMEOUT_MS. */
   stop(): Promise<void>;
 }
 
-interface Account {
-  uid: number;
-  gid: number;
-}
-
 /**
  * Runs the real Postgres that comes with the embedded-postgres packages, on a unix socket only, in a folder of ours.
  * A crashed Postgres is started again; one that a killed process left behind is stopped first. As root it runs under
- * an unprivileged account, since Postgres refuses root.
- * @throws WhochangedError when there are no binaries for this platform, or it doesn't start
+ * the account that owns its data, at first `postgres` or `nobody`.
+ * @param settings added to SETTINGS, such as `fsync: 'off'` where the data may be lost
+ * @throws WhochangedError when there are no binaries for this platform, another process uses the folder, or Postgres
+ *   doesn't start
  */
-export async function startEmbeddedPostgres(dataDir: string, log: Logger): Promise<EmbeddedPostgres> {
-  const root = resolve(dataDir);
-  const account = process.getuid?.() === 0 ? await unprivilegedAccount() : undefined;
-  const home = await placeFor(root, account);
-  await mkdir(home, { recursive: true, mode: 0o700 });
-  const data = join(home, 'pgdata');
-  const socketDir = join(home, 'run').length <= MAX_SOCKET_DIR ? join(home, 'run') : join(tmpdir(), `whochanged-${createHash('sha256').update(home).digest('hex').slice(0, 12)}`);
-  await mkdir(socketDir, { recursive: true, mode: 0o700 });
-  if (account) for (const path of [home, socketDir]) await chown(path, account.uid, account.gid);
-  await chmod(socketDir, 0o700);
-  const binaries = await reachableBinaries(home, account);
-  const supervisor = new Supervisor({ binaries, data, socketDir, account, log });
-  await supervisor.start();
+export async function startEmbeddedPostgres(
+  dataDir: string,
+  log: Logger,
+  settings: Record<string, string> = {},
+): Promise<EmbeddedPostgres> {
+  const folders = await prepareFolders(dataDir);
+  const unlock = await lockOwner(join(folders.socketDir, 'owner'), `the Postgres in ${folders.data}`);
+  const supervisor = new Supervisor(folders, { ...SETTINGS, ...settings }, log);
+  const stop = async () => {
+    await supervisor.stop();
+    await unlock();
+  };
+  try {
+    await supervisor.start();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
   return {
-    connection: { host: socketDir, user: 'whochanged', database: 'postgres' },
+    connection: { host: folders.socketDir, port: PORT, user: 'whochanged', database: 'postgres' },
     pid: () => supervisor.pid,
-    stop: () => supervisor.stop(),
+    stop,
   };
 }
 
 class Supervisor {
-  readonly #parts: { binaries: string; data: string; socketDir: string; account: Account | undefined; log: Logger };
+  readonly #folders: PostgresFolders;
+  readonly #settings: Record<string, string>;
+  readonly #log: Logger;
   #child: ChildProcess | undefined;
   #stopping = false;
   #restartDelay = 100;
+  #lastLines: string[] = [];
+  /** Without it, process.exit() would leave Postgres behind. SIGINT makes it stop fast, also after we are gone. */
+  readonly #onProcessExit = () => void this.#child?.kill('SIGINT');
 
-  constructor(parts: { binaries: string; data: string; socketDir: string; account: Account | undefined; log: Logger }) {
-    this.#parts = parts;
+  constructor(folders: PostgresFolders, settings: Record<string, string>, log: Logger) {
+    this.#folders = folders;
+    this.#settings = settings;
+    this.#log = log;
   }
 
   get pid(): number | undefined {
-    return this.#child?.pid;
+    return isRunning(this.#child) ? this.#child?.pid : undefined;
   }
 
   async start(): Promise<void> {
-    const { data, binaries, account } = this.#parts;
-    if (!(await exists(join(data, 'PG_VERSION')))) {
-      const arguments_ = ['-D', data, '-U', 'whochanged', '--auth=trust', '-E', 'UTF8', '--locale=C', '--no-instructions'];
-      await this.#run(join(binaries, 'initdb'), arguments_, account);
-    }
+    await this.#initialize();
     await this.#stopLeftover();
-    await this.#spawn();
+    process.once('exit', this.#onProcessExit);
+    const until = Date.now() + ORPHANS_TIMEOUT_MS;
+    while (!(await this.#spawn())) {
+      const orphans = this.#lastLines.some((line) => line.includes('shared memory block'));
+      if (!orphans || Date.now() > until) throw this.#startError();
+      await sleep(250);
+    }
+  }
+
+  #startError(): WhochangedError {
+    return new WhochangedError(
+      'internal',
+      `the embedded Postgres did not start: ${this.#lastLines.join(' | ') || 'it said nothing'}`,
+      {
+        hint: `look into its folder ${this.#folders.data}, or set DATABASE_URL to a Postgres of yours, 15 or later`,
+      },
+    );
+  }
+
+  /** initdb works beside the final name, so that one that was interrupted isn't taken for a database. */
+  async #initialize(): Promise<void> {
+    const { binaries, data, account } = this.#folders;
+    if (await exists(join(data, 'PG_VERSION'))) return;
+    const fresh = `${data}.new`;
+    await rm(fresh, { recursive: true, force: true });
+    const child = spawn(
+      join(binaries, 'initdb'),
+      ['-D', fresh, '-U', 'whochanged', '--auth=trust', '-E', 'UTF8', '--locale=C', '--no-instructions'],
+      { stdio: ['ignore', 'ignore', 'pipe'], ...account, cwd: dirname(data), env: environment() },
+    );
+    this.#keepLines(child);
+    const code = await new Promise<number | null>((done, fail) =>
+      child.once('close', done).once('error', fail),
+    );
+    if (code !== 0) {
+      throw new WhochangedError('internal', `initdb failed: ${this.#lastLines.join(' | ')}`, {
+        hint: 'if a library is missing: npm rebuild; if the user is unknown: run as one that /etc/passwd has; or set DATABASE_URL',
+      });
+    }
+    await rename(fresh, data);
   }
 
   /** If our process was killed, its Postgres lives on and holds the folder: it is stopped, so that there is one owner. */
   async #stopLeftover(): Promise<void> {
-    const pidFile = join(this.#parts.data, 'postmaster.pid');
-    const pid = Number((await readFile(pidFile, 'utf8').catch(() => '')).split('\n')[0]);
-    if (!Number.isInteger(pid) || pid <= 0) return;
-    const isPostgres = async () => (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).includes(this.#parts.data);
-    if (!(await isPostgres())) return;
-    this.#parts.log.info({ pid }, 'stopping the Postgres that an earlier process left behind');
-    try {
-      process.kill(pid, 'SIGINT');
-    } catch {
-      return;
+    const { data } = this.#folders;
+    const pid = Number((await readFile(join(data, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n')[0]);
+    if (!Number.isInteger(pid) || pid <= 0 || !(await isPostgresOf(pid, data))) return;
+    this.#log.info({ pid }, 'stopping the Postgres that an earlier process left behind');
+    for (const signal of ['SIGINT', 'SIGQUIT'] as const) {
+      process.kill(pid, signal);
+      const until = Date.now() + STOP_TIMEOUT_MS;
+      while (Date.now() < until) {
+        if (!(await isPostgresOf(pid, data))) return;
+        await sleep(50);
+      }
     }
-    const until = Date.now() + STOP_TIMEOUT_MS;
-    while (Date.now() < until && (await isPostgres())) await sleep(50);
+    throw new WhochangedError(
+      'internal',
+      `the Postgres with process id ${pid}, left behind by an earlier process, doesn't stop`,
+      { hint: `end it with: kill -9 ${pid}` },
+    );
   }
 
-  async #spawn(): Promise<void> {
-    const { binaries, data, socketDir, account, log } = this.#parts;
+  /** Whether Postgres takes connections now. If not, it has ended. */
+  async #spawn(): Promise<boolean> {
+    const { binaries, data, socketDir, account } = this.#folders;
     const arguments_ = ['-D', data, '-k', socketDir];
-    for (const [name, value] of Object.entries(SETTINGS)) arguments_.push('-c', `${name}=${value}`);
-    const child = spawn(join(binaries, 'postgres'), arguments_, { stdio: ['ignore', 'ignore', 'pipe'], detached: true, ...account, cwd: data });
-    this.#child = child;
-    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
-      for (const line of text.trim().split('\n')) log.debug({ postgres: line }, 'postgres');
+    for (const [name, value] of Object.entries(this.#settings)) arguments_.push('-c', `${name}=${value}`);
+    // Detached, since Ctrl-C goes to the whole process group: Postgres is to stop after us, not with us.
+    const child = spawn(join(binaries, 'postgres'), arguments_, {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      detached: true,
+      ...account,
+      cwd: data,
+      env: environment(),
     });
-    child.once('exit', (code, signal) => void this.#exited(code, signal));
-    const until = Date.now() + START_TIMEOUT_MS;
-    while (!(await this.#isReady())) {
-      if (child.exitCode !== null || Date.now() > until) {
-        throw new WhochangedError('internal', `the embedded Postgres did not start (exit code ${child.exitCode})`, {
-          hint: `look at it with WHOCHANGED_LOG_LEVEL=debug, or use your own Postgres with DATABASE_URL; its folder is ${data}`,
-        });
+    this.#child = child;
+    this.#keepLines(child);
+    const spawned = await new Promise<boolean>((done) =>
+      child
+        .once('spawn', () => done(true))
+        .once('error', (error) => {
+          this.#lastLines.push(error.message);
+          done(false);
+        }),
+    );
+    if (!spawned) return false;
+    const startedAt = Date.now();
+    while (isRunning(child)) {
+      if (await this.#isReady(child)) {
+        child.once('exit', (code, signal) => void this.#restart(code, signal, Date.now() - startedAt));
+        // It may have ended since.
+        return isRunning(child);
       }
+      if (Date.now() - startedAt > START_TIMEOUT_MS) await this.#end(child);
       await sleep(20);
     }
-    this.#restartDelay = 100;
+    return false;
   }
 
   /** postmaster.pid ends with a line `ready` once connections are taken (src/include/utils/pidfile.h). */
-  async #isReady(): Promise<boolean> {
-    const lines = (await readFile(join(this.#parts.data, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n');
-    return Number(lines[0]) === this.#child?.pid && lines[7]?.trim() === 'ready';
+  async #isReady(child: ChildProcess): Promise<boolean> {
+    const lines = (await readFile(join(this.#folders.data, 'postmaster.pid'), 'utf8').catch(() => '')).split(
+      '\n',
+    );
+    return Number(lines[0]) === child.pid && lines[7]?.trim() === 'ready';
   }
 
-  async #exited(code: number | null, signal: NodeJS.Signals | null): Promise<void> {
-    if (this.#stopping) return;
-    this.#parts.log.error({ code, signal, retryInMs: this.#restartDelay }, 'the embedded Postgres went away; starting it again');
-    await sleep(this.#restartDelay);
-    this.#restartDelay = Math.min(this.#restartDelay * 2, MAX_RESTART_DELAY_MS);
-    if (this.#stopping) return;
-    // Its failure ends in another exit, which comes here again.
-    await this.#spawn().catch((error: unknown) => this.#parts.log.error({ err: error }, 'the embedded Postgres did not come back'));
+  async #restart(code: number | null, signal: NodeJS.Signals | null, ranMs: number): Promise<void> {
+    if (ranMs > STABLE_MS) this.#restartDelay = 100;
+    let problem: object = { code, signal };
+    while (!this.#stopping) {
+      this.#log.error(
+        { ...problem, retryInMs: this.#restartDelay },
+        'the embedded Postgres went away; starting it again',
+      );
+      await sleep(this.#restartDelay);
+      this.#restartDelay = Math.min(this.#restartDelay * 2, MAX_RESTART_DELAY_MS);
+      if (this.#stopping) return;
+      if (await this.#spawn()) {
+        this.#log.info('the embedded Postgres is back');
+        return;
+      }
+      problem = { said: this.#lastLines.join(' | ') };
+    }
   }
 
   async stop(): Promise<void> {
     this.#stopping = true;
-    const child = this.#child;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    process.off('exit', this.#onProcessExit);
+    if (this.#child) await this.#end(this.#child);
+  }
+
+  /** A fast shutdown, which rolls back what is open; an immediate one where that takes too long. */
+  async #end(child: ChildProcess): Promise<void> {
+    if (!isRunning(child)) return;
     const exited = new Promise<void>((done) => child.once('exit', () => done()));
     child.kill('SIGINT');
     const timer = setTimeout(() => child.kill('SIGQUIT'), STOP_TIMEOUT_MS);
@@ -167,72 +250,47 @@ class Supervisor {
     clearTimeout(timer);
   }
 
-  async #run(command: string, arguments_: string[], account: Account | undefined): Promise<void> {
-    const child = spawn(command, arguments_, { stdio: ['ignore', 'ignore', 'pipe'], ...account, cwd: dirname(this.#parts.data), env: { ...process.env, LC_ALL: 'C' } });
-    let output = '';
-    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
-      output += text;
-    });
-    const code = await new Promise<number | null>((done, fail) => child.once('exit', done).once('error', fail));
-    if (code !== 0) throw new WhochangedError('internal', `initdb failed: ${output.trim().slice(-500)}`, { hint: 'use your own Postgres with DATABASE_URL' });
-  }
-}
-
-/** As root, the data folder must be reachable for the account Postgres runs under. */
-async function placeFor(root: string, account: Account | undefined): Promise<string> {
-  await mkdir(root, { recursive: true });
-  if (!account || (await reachable(root, account))) return join(root, 'postgres');
-  const place = join('/var/lib', `whochanged-${createHash('sha256').update(root).digest('hex').slice(0, 12)}`);
-  await mkdir(place, { recursive: true, mode: 0o711 });
-  await writeFile(join(root, 'postgres-is-in'), `${place}\n`);
-  return place;
-}
-
-/** Whether an account may pass through every folder above a path. */
-async function reachable(path: string, account: Account): Promise<boolean> {
-  for (let folder = await realpath(path); ; folder = dirname(folder)) {
-    const { mode, uid, gid } = await stat(folder);
-    const bit = uid === account.uid ? 0o100 : gid === account.gid ? 0o010 : 0o001;
-    if ((mode & bit) === 0) return false;
-    if (folder === dirname(folder)) return true;
-  }
-}
-
-async function reachableBinaries(home: string, account: Account | undefined): Promise<string> {
-  const native = nativeFolder();
-  if (!account || (await reachable(native, account))) return join(native, 'bin');
-  const copy = join(home, 'binaries');
-  await rm(copy, { recursive: true, force: true });
-  await cp(native, copy, { recursive: true, verbatimSymlinks: true });
-  await chmod(copy, 0o755);
-  return join(copy, 'bin');
-}
-
-function nativeFolder(): string {
-  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
-  try {
-    return join(dirname(createRequire(import.meta.url).resolve(name)), '..', 'native');
-  } catch (cause) {
-    throw new WhochangedError('internal', `there is no embedded Postgres for ${process.platform}-${process.arch}`, {
-      hint: 'set DATABASE_URL to a Postgres of yours, 15 or later, such as postgres://user@host/whochanged',
-      cause,
+  #keepLines(child: ChildProcess): void {
+    this.#lastLines = [];
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      const lines = text.trim().split('\n');
+      this.#lastLines = [...this.#lastLines, ...lines].slice(-KEPT_LINES);
+      for (const line of lines)
+        this.#log[/\b(WARNING|PANIC):/.test(line) ? 'warn' : 'debug']({ postgres: line }, 'postgres');
     });
   }
 }
 
-async function unprivilegedAccount(): Promise<Account> {
-  const passwd = await readFile('/etc/passwd', 'utf8');
-  for (const name of ['postgres', 'nobody']) {
-    const fields = passwd.split('\n').find((line) => line.startsWith(`${name}:`))?.split(':');
-    if (fields) return { uid: Number(fields[2]), gid: Number(fields[3]) };
-  }
-  throw new WhochangedError('internal', 'running as root, and /etc/passwd has neither postgres nor nobody to run Postgres under', {
-    hint: 'run whochanged as an ordinary user, or set DATABASE_URL',
-  });
+/** Ours holds secrets, and PGPORT or PGDATA would change what Postgres does. */
+function environment(): NodeJS.ProcessEnv {
+  const { PATH, LD_LIBRARY_PATH } = process.env;
+  return { ...(PATH && { PATH }), ...(LD_LIBRARY_PATH && { LD_LIBRARY_PATH }), LC_ALL: 'C' };
+}
+
+function isRunning(child: ChildProcess | undefined): boolean {
+  return child?.pid !== undefined && child.exitCode === null && child.signalCode === null;
+}
+
+/** Whether a process is the postmaster of this folder: its id alone may belong to another one by now. */
+async function isPostgresOf(pid: number, data: string): Promise<boolean> {
+  const command =
+    process.platform === 'linux'
+      ? await readFile(`/proc/${pid}/cmdline`, 'utf8').then(
+          (text) => text.split('\0').join(' '),
+          () => '',
+        )
+      : await promisify(execFile)('ps', ['-o', 'command=', '-p', String(pid)]).then(
+          ({ stdout }) => stdout,
+          () => '',
+        );
+  return command.includes('postgres') && `${command} `.includes(` ${data} `);
 }
 
 async function exists(path: string): Promise<boolean> {
-  return access(path, constants.F_OK).then(() => true, () => false);
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 function sleep(ms: number): Promise<void> {

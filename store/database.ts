@@ -43,7 +43,7 @@ function typeParser(oid: number, format?: 'text' | 'binary') {
 
 /**
  * A pool of connections. A bigint comes as text, since a double can't hold it; a timestamptz as RFC 3339 in UTC with
- * microseconds, since a Date can't hold them. Whoever makes a pool listens to its `error`: idle connections that died.
+ * microseconds, since a Date can't hold them.
  */
 export function createPool(options: DatabaseOptions): pg.Pool {
   const pool = new pg.Pool({
@@ -66,9 +66,6 @@ export function createPool(options: DatabaseOptions): pg.Pool {
   // listened. Whoever holds it learns of it from the next query.
   pool.on('connect', (client) => client.on('error', () => undefined));
   pool.on('error', () => undefined);
-  return pool;
-  // A connection that dies while it is checked out fails its query and then emits `error`, which would end the process.
-  pool.on('connect', (client) => void client.on('error', () => undefined));
   return pool;
 }
 

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Pool } from 'pg';
+import pg, { type Pool } from 'pg';
 
 const LOCK_KEY = 7_231_000;
 
@@ -22,7 +22,8 @@ export function migrationsFolder(): string {
  * Applies the numbered .sql files that the database doesn't have, in order, each in a transaction (unless its first
  * line is `-- no-transaction`). Replicas that start together wait for each other.
  * @returns the names of those applied
- * @throws Error when an applied file has changed since, or a file fails (nothing of it stays)
+ * @throws Error `migration ...` when an applied file has changed since, two have one number, or a file fails: of one in
+ *   a transaction nothing stays then
  */
 export async function migrate(pool: Pool, folder: string = migrationsFolder()): Promise<string[]> {
   const client = await pool.connect();
@@ -37,6 +38,11 @@ export async function migrate(pool: Pool, folder: string = migrationsFolder()): 
     );
     const applied = new Map(rows.map((row) => [row.name, row.sha256]));
     const files = (await readdir(folder)).filter((name) => /^\d{3}-.*\.sql$/.test(name)).sort();
+    for (const [index, name] of files.entries()) {
+      const before = files[index - 1];
+      if (before?.slice(0, 3) === name.slice(0, 3))
+        throw new Error(`migration ${name} has the number of ${before}; give it the next free one`);
+    }
     const done: string[] = [];
     for (const name of files) {
       const sql = await readFile(join(folder, name), 'utf8');
@@ -52,8 +58,13 @@ export async function migrate(pool: Pool, folder: string = migrationsFolder()): 
         await client.query('insert into schema_migrations (name, sha256) values ($1, $2)', [name, sha256]);
         if (transactional) await client.query('commit');
       } catch (error) {
-        if (transactional) await client.query('rollback');
-        throw new Error(`migration ${name} failed: ${(error as Error).message}`, { cause: error });
+        if (transactional) await client.query('rollback').catch(() => undefined);
+        // Postgres went away: that says nothing about the file.
+        if (!(error instanceof pg.DatabaseError) || /^(08|57P)/.test(error.code ?? '')) throw error;
+        const advice = transactional
+          ? ''
+          : '; it runs without a transaction, so look at what of it is there before the next start';
+        throw new Error(`migration ${name} failed: ${error.message}${advice}`, { cause: error });
       }
       done.push(name);
     }
