@@ -188,7 +188,8 @@ async function findChains(
            select c.i, c.depth, c.object_id, c.owner_uid, c.owner_kind, c.owner_name,
                   (extract(epoch from c.seen_at) * 1000000)::bigint as first_seen,
                   o.api_group, o.resource, o.namespace, o.name
-             from chain c left join objects o on o.cluster_id = $1 and o.id = c.object_id
+             from chain c
+             left join lateral (select * from objects where cluster_id = $1 and id = c.object_id limit 1) o on true
             order by c.i, c.depth`,
     values: [clusterID, rows.map((row) => row.uid), rows.map((row) => row.object_id)],
   });
@@ -383,7 +384,8 @@ async function loadAttributions(
     text: `select a.change_id, a.state, a.rule, a.reason, a.root_object_id, a.root_uid, o.api_group, o.resource, o.namespace,
                   o.name, a.trigger_change_id, (extract(epoch from a.trigger_at) * 1000000)::bigint as trigger_micros,
                   a.content_change_id, (extract(epoch from a.content_at) * 1000000)::bigint as content_micros, a.evidence
-             from attributions a left join objects o on o.cluster_id = $1 and o.id = a.root_object_id
+             from attributions a
+             left join lateral (select * from objects where cluster_id = $1 and id = a.root_object_id limit 1) o on true
             where a.cluster_id = $1 and a.change_id = any($2::uuid[])`,
     values: [clusterID, [...ids]],
   });

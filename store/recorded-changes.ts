@@ -39,9 +39,10 @@ export const RECORDED_COLUMNS = `
   c.object_id, c.api_group, c.resource, c.namespace, c.name, c.uid, u.username,
   c.impersonated_user_id is not null as impersonated, a.user_agent, c.field_terms, c.labels, c.flags, c.event_digest,
   c.before_digest, c.after_digest`;
+/** `limit 1` holds the planner to one index lookup per row: dictionaries grow with the cluster, a batch does not. */
 export const RECORDED_JOINS = `
-  left join users u on u.cluster_id = $1 and u.id = c.user_id
-  left join user_agents a on a.cluster_id = $1 and a.id = c.user_agent_id`;
+  left join lateral (select username from users where cluster_id = $1 and id = c.user_id limit 1) u on true
+  left join lateral (select user_agent from user_agents where cluster_id = $1 and id = c.user_agent_id limit 1) a on true`;
 
 export function recordedChange(row: RecordedRow): RecordedChange {
   return {
