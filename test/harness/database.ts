@@ -5,6 +5,14 @@ import { createPool, type DatabaseOptions } from '../../store/database.js';
 
 export const TEMPLATE = 'whochanged_template';
 
+/** Where the run's one Postgres is: a URL without its database, or a unix socket's folder. */
+export interface TestServer {
+  connectionString?: string;
+  host?: string;
+  port?: number;
+  user?: string;
+}
+
 export interface TestDatabase {
   pool: Pool;
   /** For a process of its own. */
@@ -13,13 +21,28 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
+/** The options for one database of the run's Postgres. */
+export function onDatabase(server: TestServer, database: string): TestServer & { database?: string } {
+  if (server.connectionString === undefined) return { ...server, database };
+  return { connectionString: `${server.connectionString}/${database}` };
+}
+
 /** A migrated database of the test's own, cloned from the template. */
 export async function createTestDatabase(): Promise<TestDatabase> {
+  return createDatabase(`template ${TEMPLATE}`);
+}
+
+/** A database without a schema. */
+export async function createEmptyDatabase(): Promise<TestDatabase> {
+  return createDatabase('');
+}
+
+async function createDatabase(clause: string): Promise<TestDatabase> {
   const server = inject('postgres');
   const name = `test_${randomBytes(6).toString('hex')}`;
-  const admin = createPool({ ...connection(server, 'postgres'), poolSize: 1, applicationName: 'test-admin' });
-  await admin.query(`create database ${name} template ${TEMPLATE}`);
-  const options: DatabaseOptions = { ...connection(server, name), poolSize: 6, applicationName: 'test' };
+  const admin = createPool({ ...onDatabase(server, 'postgres'), poolSize: 1, applicationName: 'test-admin' });
+  await admin.query(`create database ${name} ${clause}`);
+  const options: DatabaseOptions = { ...onDatabase(server, name), poolSize: 6, applicationName: 'test' };
   const pool = createPool(options);
   const url =
     options.connectionString ??
@@ -30,24 +53,8 @@ export async function createTestDatabase(): Promise<TestDatabase> {
     url,
     drop: async () => {
       await pool.end();
-      await dropWhenUnused(admin, name);
+      await admin.query(`drop database ${name} with (force)`);
       await admin.end();
     },
   };
-}
-
-function connection(server: { connectionString?: string; host?: string; user?: string }, database: string) {
-  return server.connectionString === undefined
-    ? { ...server, database }
-    : { connectionString: `${server.connectionString}/${database}` };
-}
-
-/** Sessions end a moment after their sockets; forcing them out would make their clients throw. */
-async function dropWhenUnused(admin: Pool, name: string): Promise<void> {
-  for (let attempt = 0; attempt < 50; attempt++) {
-    const { rows } = await admin.query('select count(*)::int as open from pg_stat_activity where datname = $1', [name]);
-    if (rows[0].open === 0) break;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  await admin.query(`drop database ${name} with (force)`);
 }

@@ -1,74 +1,121 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import type { StartedTestContainer } from 'testcontainers';
 import type { TestProject } from 'vitest/node';
 import { startEmbeddedPostgres } from '../../main/embedded-postgres.js';
 import { createPool } from '../../store/database.js';
 import { migrate } from '../../store/migrate.js';
-import { TEMPLATE } from './database.js';
+import { onDatabase, TEMPLATE, type TestServer } from './database.js';
+
+const CONTAINER_START_MS = 60_000;
 
 declare module 'vitest' {
   interface ProvidedContext {
-    postgres: { connectionString?: string; host?: string; user?: string };
+    postgres: TestServer;
   }
 }
 
+interface RunningServer {
+  connection: TestServer;
+  stop(): Promise<void>;
+}
+
 /** One Postgres for the whole run, with a migrated template: in a container where an engine answers, else embedded. */
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const server = (await startContainer()) ?? (await startEmbedded());
-  const pool = createPool({
-    ...server.connection,
-    database: 'postgres',
-    poolSize: 1,
-    applicationName: 'test-setup',
-  });
-  await pool.query(`create database ${TEMPLATE}`);
-  await pool.end();
-  const template = createPool({
-    ...server.connection,
-    database: TEMPLATE,
-    poolSize: 2,
-    applicationName: 'test-setup',
-  });
-  await migrate(template);
-  await template.end();
+  try {
+    await createTemplate(server.connection);
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
   project.provide('postgres', server.connection);
   return server.stop;
 }
 
-interface Server {
-  connection: { connectionString?: string; host?: string; user?: string };
-  stop: () => Promise<void>;
+async function createTemplate(server: TestServer): Promise<void> {
+  const admin = createPool({ ...onDatabase(server, 'postgres'), poolSize: 1, applicationName: 'test-setup' });
+  await admin.query(`create database ${TEMPLATE}`);
+  const template = createPool({
+    ...onDatabase(server, TEMPLATE),
+    poolSize: 1,
+    applicationName: 'test-setup',
+  });
+  await migrate(template);
+  await template.end();
+  // A template with a connection to it can't be cloned.
+  await admin.query(`alter database ${TEMPLATE} allow_connections false`);
+  const { rows } = await admin.query<{ server_version: string }>('show server_version');
+  console.log(`tests use Postgres ${rows[0]?.server_version}`);
+  await admin.end();
 }
 
-async function startContainer(): Promise<Server | undefined> {
-  const image = process.env.WHOCHANGED_TEST_POSTGRES_IMAGE ?? 'postgres:18';
+/**
+ * Postgres in a container. The image is WHOCHANGED_TEST_POSTGRES_IMAGE, else postgres:18; one that was asked for by
+ * name must start, while without an engine or the usual image the embedded Postgres serves.
+ */
+async function startContainer(): Promise<RunningServer | undefined> {
+  const asked = process.env.WHOCHANGED_TEST_POSTGRES_IMAGE;
+  const image = asked ?? 'postgres:18';
   try {
+    // Loaded here, since it takes a while.
     const { GenericContainer, Wait, getContainerRuntimeClient } = await import('testcontainers');
     await getContainerRuntimeClient();
     const container = await new GenericContainer(image)
       .withEnvironment({ POSTGRES_PASSWORD: 'test', POSTGRES_USER: 'test', POSTGRES_DB: 'postgres' })
       .withExposedPorts(5432)
-      .withWaitStrategy(Wait.forLogMessage(/database system is ready to accept connections/, 2))
-      .withStartupTimeout(60_000)
+      .withWaitStrategy(Wait.forLogMessage(/database system is ready to accept connections/))
+      .withStartupTimeout(CONTAINER_START_MS)
       .start();
-    const connectionString = `postgres://test:test@${container.getHost()}:${container.getMappedPort(5432)}`;
-    console.log(`tests use Postgres in a container (${image})`);
+    const connectionString = await answeringURL(container);
+    console.log(`tests use a container of ${image}`);
     return { connection: { connectionString }, stop: async () => void (await container.stop()) };
   } catch (error) {
-    console.log(`tests use the embedded Postgres: ${(error as Error).message.split('\n')[0]}`);
+    if (asked !== undefined) throw error;
+    console.log(
+      `tests use the embedded Postgres, for want of a container: ${(error as Error).message.split('\n')[0]}`,
+    );
     return undefined;
   }
 }
 
-async function startEmbedded(): Promise<Server> {
+/** Images start a first server to initialize it, which says that it is ready, and takes no connections from outside. */
+async function answeringURL(container: StartedTestContainer): Promise<string> {
+  const url = `postgres://test:test@${container.getHost()}:${container.getMappedPort(5432)}`;
+  const pool = createPool({
+    connectionString: `${url}/postgres`,
+    poolSize: 1,
+    applicationName: 'test-setup',
+  });
+  const until = Date.now() + CONTAINER_START_MS;
+  try {
+    for (;;) {
+      try {
+        await pool.query('select 1');
+        return url;
+      } catch (error) {
+        if (Date.now() > until) throw error;
+        await new Promise((done) => setTimeout(done, 100));
+      }
+    }
+  } catch (error) {
+    await container.stop();
+    throw error;
+  } finally {
+    await pool.end();
+  }
+}
+
+async function startEmbedded(): Promise<RunningServer> {
   const folder = await mkdtemp(join(tmpdir(), 'whochanged-test-'));
-  const { chmod } = await import('node:fs/promises');
+  // As root, Postgres runs under another account, which has to pass.
   await chmod(folder, 0o711);
-  const postgres = await startEmbeddedPostgres(folder, pino({ level: 'silent' }));
+  const postgres = await startEmbeddedPostgres(folder, pino({ level: 'silent' }), { fsync: 'off' });
+  const { host, port, user } = postgres.connection;
   return {
-    connection: { host: postgres.connection.host, user: postgres.connection.user },
+    connection: { host, port, user },
     stop: async () => {
       await postgres.stop();
       await rm(folder, { recursive: true, force: true });
