@@ -134,7 +134,18 @@ class Supervisor {
     await rm(fresh, { recursive: true, force: true });
     const child = spawn(
       join(binaries, 'initdb'),
-      ['-D', fresh, '-U', 'whochanged', '--auth=trust', '-E', 'UTF8', '--locale=C', '--no-instructions'],
+      [
+        '-D',
+        fresh,
+        '-U',
+        'whochanged',
+        '--auth=trust',
+        '-E',
+        'UTF8',
+        '--locale=C',
+        '--no-instructions',
+        ...(this.#settings.fsync === 'off' ? ['--no-sync'] : []),
+      ],
       { stdio: ['ignore', 'ignore', 'pipe'], ...account, cwd: dirname(data), env: environment() },
     );
     this.#keepLines(child);
