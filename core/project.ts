@@ -67,6 +67,8 @@ export function projectWrites(before: Version | undefined, writes: Write[]): Pro
 function isNoOp(write: Write, before: Version | undefined): boolean {
   if ((write.verb !== 'update' && write.verb !== 'patch') || write.code === 201 || write.class === 'access')
     return false;
+  // The update that removes the last finalizer deletes the object; its answer shows the version that was there.
+  if (removesLastFinalizer(write)) return false;
   const after = revisionOf(write.response);
   if (after === undefined) return false;
   if (before && !before.deleted && before.orderRV === after && before.uid === write.uid) return true;
@@ -100,8 +102,10 @@ function projectWrite(write: Write, before: Version | undefined): Change {
   let diff: FieldChange[] | undefined;
   const removing = write.verb === 'delete' || deleted;
   if (!creation && !removing) {
-    if (previous?.state.object && state.object && state.certainty !== 'unknown') {
-      diff = diffObjects(previous.state.object, state.object);
+    // A version with unrecorded writes in it would lay others' doing at this actor's door.
+    const comparable = previous?.state.object && previous.state.certainty !== 'unknown';
+    if (comparable && state.object && state.certainty !== 'unknown') {
+      diff = diffObjects(previous!.state.object!, state.object);
     } else if (state.certainty !== 'unknown' || write.request !== undefined) {
       flags.push('before_unknown');
       diff = requestedChanges(write, state.object);
@@ -147,6 +151,10 @@ function isBookkeeping(write: Write, significant: FieldChange[] | undefined): bo
 function withoutVersion(write: Write, flags: Flag[]): Change {
   const kind = changeKind(write, undefined);
   if (kind === 'delete_collection' && collectionItems(write) === undefined) flags.push('items_unknown');
+  // Some apiservers leave an eviction's body out, and with it whether it was a dry run. At level Metadata a name made
+  // by the apiserver isn't told either.
+  const unnamed = kind === 'create' && write.key.name === '';
+  if (unnamed || (kind === 'eviction' && write.request === undefined)) flags.push('content_not_recorded');
   return {
     write,
     class: write.class,

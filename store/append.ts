@@ -132,7 +132,7 @@ export class Ledger {
       bodyCache: cache.bodies,
       known,
     });
-    for (const event of events) if (changes.noOps.has(event.accepted)) event.class = 'no_op';
+    for (const event of events) event.class = changes.classes.get(event.accepted) ?? event.class;
 
     const rows = new CopyRows();
     for (const event of events) {

@@ -5,6 +5,7 @@ import type { Change, Version } from '../core/change.js';
 import { objectID } from '../core/identity.js';
 import { orderWrites, projectWrites } from '../core/project.js';
 import { formatMicros } from '../core/timestamp.js';
+import type { EventClass } from '../core/vocabulary.js';
 import { makesVersion, metadataOf, stringOf, type Write } from '../core/write.js';
 import { CHANGE_COLUMNS, type Dictionaries, writeChangeRow } from './append-rows.js';
 import type { BatchBodies, BodyCache } from './body-cache.js';
@@ -37,8 +38,8 @@ interface Context {
 }
 
 export interface AppendedChanges {
-  /** Events that turned out to have written nothing. */
-  noOps: Set<AcceptedEvent>;
+  /** The class of each write's event, now that it is known what it changed. */
+  classes: Map<AcceptedEvent, EventClass>;
   /** Sends the changes' rows; their dictionary entries must be there by then. */
   copy(): Promise<void>;
   /** To be called after the commit: what was projected is likely to be the next write's version before. */
@@ -55,7 +56,7 @@ export async function appendChanges(
   pending: PendingWrite[],
   context: Context,
 ): Promise<AppendedChanges> {
-  const noOps = new Set<AcceptedEvent>();
+  const classes = new Map<AcceptedEvent, EventClass>();
   const changes = new CopyRows();
   const uids = new Map<string, ObjectUid>();
   const after: Array<{ digest: string; object: Json; size: number }> = [];
@@ -99,6 +100,7 @@ export async function appendChanges(
       },
       context.dictionaries,
     );
+    if (!item.write.itemOfCollection) classes.set(item.accepted, change.class);
     noteUid(uids, change);
     if (state && afterDigest)
       after.push({ digest: afterDigest.toString('hex'), object: state, size: item.accepted.size });
@@ -116,12 +118,12 @@ export async function appendChanges(
     for (const projection of [...projections, ...projectWrites(undefined, plain)]) {
       const item = byWrite.get(projection.write);
       if (!item) continue;
-      if (projection.noOp) noOps.add(item.accepted);
+      if (projection.noOp) classes.set(item.accepted, 'no_op');
       else emit(item, projection.change);
     }
   }
   return {
-    noOps,
+    classes,
     copy: async () => {
       await copyRows(client, 'changes', CHANGE_COLUMNS, changes);
       await appendUids(client, clusterID, uids);
@@ -200,10 +202,22 @@ async function becomeNoOp(client: ClientBase, clusterID: number, row: VersionRow
     row.at,
     row.change_id,
   ]);
-  await client.query(`update events set class = 'no_op' where cluster_id = $1 and at = $2 and digest = $3`, [
+  await reclassify(client, clusterID, row, 'no_op');
+}
+
+async function reclassify(
+  client: ClientBase,
+  clusterID: number,
+  row: VersionRow,
+  eventClass: EventClass,
+): Promise<void> {
+  // An item of a deletecollection shares its event with the collection.
+  if (row.flags?.includes('item_of_collection')) return;
+  await client.query(`update events set class = $4 where cluster_id = $1 and at = $2 and digest = $3`, [
     clusterID,
     row.at,
     row.event_digest,
+    eventClass,
   ]);
 }
 
@@ -218,6 +232,7 @@ async function mend(
   const flags: string[] = [...change.flags];
   if (row.flags?.includes('audit_id_reused')) flags.push('audit_id_reused');
   const after = change.after;
+  if (change.class !== row.class) await reclassify(client, clusterID, row, change.class);
   await client.query(
     `update changes set class = $4, kind = $5, before_digest = $6, before_certainty = $7, after_digest = $8,
             after_certainty = $9, inferred = $10, diff = $11, field_terms = $12, labels = $13, summary = $14, flags = $15,

@@ -46,13 +46,23 @@ export function isNoisePath(path: string): boolean {
 
 const ANNOTATIONS = 'metadata.annotations';
 
-/** A diff without its noise. Annotations that came or went as a whole map are judged one by one. */
+/**
+ * A diff without its noise. Annotations that came or went as a whole map are judged one by one. That a list's order
+ * changed is left out where items came or went: strategic merge puts new items first.
+ */
 export function significantChanges(changes: readonly FieldChange[]): FieldChange[] {
   return changes.flatMap((change) => {
     if (isNoisePath(change.path)) return [];
+    if (change.op === 'reorder' && changes.some((other) => comesOrGoes(other, change.path))) return [];
     if (change.path === ANNOTATIONS && change.op !== 'reorder') return annotationChanges(change);
     return [change];
   });
+}
+
+function comesOrGoes(change: FieldChange, list: string): boolean {
+  if (change.op !== 'add' && change.op !== 'remove') return false;
+  const item = change.path.startsWith(`${list}[`) ? change.path.slice(list.length) : '';
+  return /^\[(="(?:[^"\\]|\\.)*"|[^\]"]*)\]$/.test(item);
 }
 
 function annotationChanges(change: FieldChange): FieldChange[] {
