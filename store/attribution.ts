@@ -125,6 +125,66 @@ export async function findTouched(
   return rows.filter((row) => !own.has(row.change_id));
 }
 
+interface AttributionRow {
+  change_id: string;
+  state: Attribution['state'];
+  rule: Attribution['rule'];
+  reason: string | null;
+  root_object_id: string | null;
+  root_uid: string | null;
+  api_group: string | null;
+  resource: string | null;
+  namespace: string | null;
+  name: string | null;
+  trigger_change_id: string | null;
+  trigger_micros: string | null;
+  content_change_id: string | null;
+  content_micros: string | null;
+  evidence: Attribution['evidence'];
+}
+
+/** The attributions of these changes, where they have one. */
+export async function findAttributions(
+  client: ClientBase,
+  clusterID: number,
+  changeIDs: readonly string[],
+): Promise<Map<string, Attribution>> {
+  if (changeIDs.length === 0) return new Map();
+  const { rows } = await client.query<AttributionRow>({
+    name: 'attributions-of',
+    text: `select a.change_id, a.state, a.rule, a.reason, a.root_object_id, a.root_uid, o.api_group, o.resource, o.namespace,
+                  o.name, a.trigger_change_id, (extract(epoch from a.trigger_at) * 1000000)::bigint as trigger_micros,
+                  a.content_change_id, (extract(epoch from a.content_at) * 1000000)::bigint as content_micros, a.evidence
+             from attributions a
+             left join lateral (select * from objects where cluster_id = $1 and id = a.root_object_id limit 1) o on true
+            where a.cluster_id = $1 and a.change_id = any($2::uuid[])`,
+    values: [clusterID, changeIDs],
+  });
+  return new Map(rows.map((row) => [row.change_id, attributionOf(row)]));
+}
+
+function attributionOf(row: AttributionRow): Attribution {
+  const attribution: Attribution = { state: row.state, rule: row.rule, evidence: row.evidence };
+  if (row.reason !== null) attribution.reason = row.reason;
+  if (row.root_object_id !== null) {
+    attribution.root = {
+      objectID: row.root_object_id,
+      key: {
+        apiGroup: row.api_group ?? '',
+        resource: row.resource ?? '',
+        namespace: row.namespace ?? '',
+        name: row.name ?? '',
+      },
+    };
+    if (row.root_uid !== null) attribution.root.uid = row.root_uid;
+  }
+  if (row.trigger_change_id !== null)
+    attribution.trigger = { changeID: row.trigger_change_id, at: Number(row.trigger_micros) };
+  if (row.content_change_id !== null)
+    attribution.content = { changeID: row.content_change_id, at: Number(row.content_micros) };
+  return attribution;
+}
+
 /** Writes what was decided; an earlier answer for the same change gives way, its time for late evidence stays. */
 export async function upsertAttributions(
   client: ClientBase,

@@ -1,5 +1,7 @@
 import type { ClientBase } from 'pg';
 import type { RecordedChange } from '../core/attribution/attribution.js';
+import type { Json, JsonObject } from '../core/audit-event.js';
+import { isJsonObject } from '../core/classify.js';
 import { formatMicros } from '../core/timestamp.js';
 import type { ChangeClass, ChangeKind, Outcome } from '../core/vocabulary.js';
 
@@ -74,6 +76,12 @@ export function recordedChange(row: RecordedRow): RecordedChange {
 function isFinalDelete(row: RecordedRow): boolean {
   if (row.kind === 'finalizer_removal') return true;
   return row.verb === 'delete' && !row.flags?.includes('deletion_pending');
+}
+
+/** The object among loaded bodies that a change's digest names. */
+export function bodyOf(bodies: ReadonlyMap<string, Json>, digest: Buffer | null): JsonObject | undefined {
+  const body = digest ? bodies.get(digest.toString('hex')) : undefined;
+  return isJsonObject(body) ? body : undefined;
 }
 
 /** Changes of an object up to a time. */

@@ -11,6 +11,9 @@ import {
 import { controllerOf } from './causes.js';
 import { isLater, precedes } from './order.js';
 
+/** A controller answers someone's change of its own object within this, in microseconds; what comes later is upkeep. */
+export const REACTION_WINDOW = 60 * 1e6;
+
 /** What a rule found, beside the cause itself. */
 export interface Finding {
   rule: AttributionRule;
