@@ -2,8 +2,17 @@ import 'reflect-metadata';
 import { createPrivateKey, randomBytes, webcrypto } from 'node:crypto';
 import { isIP } from 'node:net';
 import {
-  AuthorityKeyIdentifierExtension, BasicConstraintsExtension, cryptoProvider, ExtendedKeyUsage, ExtendedKeyUsageExtension, KeyUsageFlags,
-  KeyUsagesExtension, SubjectAlternativeNameExtension, SubjectKeyIdentifierExtension, X509Certificate, X509CertificateGenerator,
+  AuthorityKeyIdentifierExtension,
+  BasicConstraintsExtension,
+  cryptoProvider,
+  ExtendedKeyUsage,
+  ExtendedKeyUsageExtension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  SubjectAlternativeNameExtension,
+  SubjectKeyIdentifierExtension,
+  X509Certificate,
+  X509CertificateGenerator,
 } from '@peculiar/x509';
 
 cryptoProvider.set(webcrypto as unknown as Parameters<typeof cryptoProvider.set>[0]);
@@ -38,14 +47,23 @@ export async function createAuthority(now: Date): Promise<KeyPair> {
 
 /** A certificate signed by our authority: for a server (`names` are DNS names and IP addresses) or for a client. */
 export async function issueCertificate(
-  authority: KeyPair, subject: { commonName: string; names: string[]; usage: 'server' | 'client'; days: number }, now: Date,
+  authority: KeyPair,
+  subject: { commonName: string; names: string[]; usage: 'server' | 'client'; days: number },
+  now: Date,
 ): Promise<KeyPair> {
   const keys = await newKeys();
   const issuer = new X509Certificate(authority.certificatePem);
   const signingKey = await webcrypto.subtle.importKey(
-    'pkcs8', createPrivateKey(authority.keyPem).export({ type: 'pkcs8', format: 'der' }), ALGORITHM, false, ['sign'],
+    'pkcs8',
+    createPrivateKey(authority.keyPem).export({ type: 'pkcs8', format: 'der' }),
+    ALGORITHM,
+    false,
+    ['sign'],
   );
-  const names = subject.names.map((value) => ({ type: isIP(value) ? ('ip' as const) : ('dns' as const), value }));
+  const names = subject.names.map((value) => ({
+    type: isIP(value) ? ('ip' as const) : ('dns' as const),
+    value,
+  }));
   const certificate = await X509CertificateGenerator.create({
     serialNumber: serialNumber(),
     subject: [{ CN: [subject.commonName] }],
@@ -58,7 +76,9 @@ export async function issueCertificate(
     extensions: [
       new BasicConstraintsExtension(false, undefined, true),
       new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
-      new ExtendedKeyUsageExtension([subject.usage === 'server' ? ExtendedKeyUsage.serverAuth : ExtendedKeyUsage.clientAuth]),
+      new ExtendedKeyUsageExtension([
+        subject.usage === 'server' ? ExtendedKeyUsage.serverAuth : ExtendedKeyUsage.clientAuth,
+      ]),
       ...(names.length > 0 ? [new SubjectAlternativeNameExtension(names)] : []),
       await AuthorityKeyIdentifierExtension.create(issuer.publicKey),
     ],
@@ -72,7 +92,9 @@ async function newKeys() {
 
 async function privatePem(keys: webcrypto.CryptoKeyPair): Promise<string> {
   const der = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey));
-  return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }).export({ type: 'pkcs8', format: 'pem' }).toString();
+  return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })
+    .export({ type: 'pkcs8', format: 'pem' })
+    .toString();
 }
 
 /** 126 random bits: positive, and within the 20 octets of RFC 5280. */
