@@ -28,13 +28,26 @@ const TITLES: Record<ErrorCode, string> = {
 
 /** One place turns errors into answers. What went wrong inside is logged under the request's id, and not told. */
 export function setProblemHandler(server: FastifyInstance): void {
-  server.setErrorHandler((error: FastifyError, request, reply) => sendProblem(request, reply, toWhochangedError(error), error));
+  server.setErrorHandler((error: FastifyError, request, reply) =>
+    sendProblem(request, reply, toWhochangedError(error), error),
+  );
   server.setNotFoundHandler((request, reply) =>
-    sendProblem(request, reply, new WhochangedError('not_found', `no such route: ${request.method} ${pathOf(request)}`, { hint: 'see /docs' })),
+    sendProblem(
+      request,
+      reply,
+      new WhochangedError('not_found', `no such route: ${request.method} ${pathOf(request)}`, {
+        hint: 'see /docs',
+      }),
+    ),
   );
 }
 
-function sendProblem(request: FastifyRequest, reply: FastifyReply, error: WhochangedError, cause?: unknown): FastifyReply {
+function sendProblem(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  error: WhochangedError,
+  cause?: unknown,
+): FastifyReply {
   if (error.status >= 500) request.log.error({ err: cause ?? error }, 'request failed');
   const problem: Problem = {
     type: `urn:whochanged:problem:${error.code}`,
@@ -55,16 +68,26 @@ function toWhochangedError(error: FastifyError): WhochangedError {
   if (error.validation) {
     const [first] = error.validation;
     const where = `${error.validationContext ?? 'request'}${first?.instancePath ?? ''}`;
-    return new WhochangedError('invalid_request', `${where}: ${first?.message ?? 'is not valid'}`, { hint: 'see /docs for what this route takes' });
+    return new WhochangedError('invalid_request', `${where}: ${first?.message ?? 'is not valid'}`, {
+      hint: 'see /docs for what this route takes',
+    });
   }
   const status = error.statusCode ?? 500;
   const code = (Object.keys(ERROR_STATUS) as ErrorCode[]).find((known) => ERROR_STATUS[known] === status);
   if (status < 500 && code) return new WhochangedError(code, error.message);
   if (status < 500) return new WhochangedError('invalid_request', error.message);
   const state = (error as { code?: unknown }).code;
-  const away = typeof state === 'string' && (/^(08|57P|53)/.test(state) || ['ECONNREFUSED', 'ENOENT', 'ECONNRESET', 'ETIMEDOUT'].includes(state));
-  if (away) return new WhochangedError('store_unavailable', 'Postgres is away', { hint: 'try again; audit events are kept meanwhile', retryAfter: 5 });
-  return new WhochangedError('internal', 'something went wrong here', { hint: 'look for the request id in the log' });
+  const away =
+    typeof state === 'string' &&
+    (/^(08|57P|53)/.test(state) || ['ECONNREFUSED', 'ENOENT', 'ECONNRESET', 'ETIMEDOUT'].includes(state));
+  if (away)
+    return new WhochangedError('store_unavailable', 'Postgres is away', {
+      hint: 'try again; audit events are kept meanwhile',
+      retryAfter: 5,
+    });
+  return new WhochangedError('internal', 'something went wrong here', {
+    hint: 'look for the request id in the log',
+  });
 }
 
 function pathOf(request: FastifyRequest): string {

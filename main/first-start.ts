@@ -15,7 +15,10 @@ export interface FirstStart {
 }
 
 /** On the first start: an admin token and a first source with its kubeconfig, as files that only their owner can read. */
-export async function prepareFirstStart(pool: Pool, options: { dataDir: string; publicURL: string; caPem: string }): Promise<FirstStart> {
+export async function prepareFirstStart(
+  pool: Pool,
+  options: { dataDir: string; publicURL: string; caPem: string },
+): Promise<FirstStart> {
   const tokenFile = join(options.dataDir, 'admin-token');
   const kubeconfigFile = join(options.dataDir, 'webhook-kubeconfig.yaml');
   const client = await pool.connect();
@@ -32,7 +35,12 @@ export async function prepareFirstStart(pool: Pool, options: { dataDir: string; 
     if (sources.rowCount === 0) {
       const { secret, sha256 } = newSecret('wcs');
       await createSource(client, { name: SOURCE, cluster: 'default', secretSha256: sha256 });
-      const kubeconfig = webhookKubeconfig({ baseURL: options.publicURL, source: SOURCE, caPem: options.caPem, token: secret });
+      const kubeconfig = webhookKubeconfig({
+        baseURL: options.publicURL,
+        source: SOURCE,
+        caPem: options.caPem,
+        token: secret,
+      });
       await writeFile(kubeconfigFile, kubeconfig, { mode: 0o600 });
     }
     await client.query('commit');
@@ -47,7 +55,10 @@ export async function prepareFirstStart(pool: Pool, options: { dataDir: string; 
 
 /** What a person reads after the start: where it is, how to ask, how to connect a cluster. */
 export async function welcome(first: FirstStart, urls: { api: string; webhook: string }): Promise<string> {
-  const hasKubeconfig = await readFile(first.kubeconfigFile).then(() => true, () => false);
+  const hasKubeconfig = await readFile(first.kubeconfigFile).then(
+    () => true,
+    () => false,
+  );
   const lines = [
     '',
     `  whochanged is up at ${urls.api}  (API docs: ${urls.api}/docs)`,
@@ -55,7 +66,9 @@ export async function welcome(first: FirstStart, urls: { api: string; webhook: s
     '',
     ...(first.token ? [`  first admin token (kept in ${first.tokenFile}):`, `    ${first.token}`, ''] : []),
     '  Connect a cluster: give its kube-apiserver an audit policy and',
-    hasKubeconfig ? `    --audit-webhook-config-file=${first.kubeconfigFile}` : '    the kubeconfig that `npx whochanged source add NAME --cluster NAME` prints',
+    hasKubeconfig
+      ? `    --audit-webhook-config-file=${first.kubeconfigFile}`
+      : '    the kubeconfig that `npx whochanged source add NAME --cluster NAME` prints',
     '',
     '  Then ask:',
     `    export WHOCHANGED_TOKEN_FILE=${first.tokenFile}`,

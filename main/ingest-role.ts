@@ -7,7 +7,11 @@ import { parse } from 'yaml';
 import { acceptValue, type Redaction } from '../core/accept.js';
 import { WhochangedError } from '../core/errors.js';
 import { createKeyedDigest } from '../core/redact/keyed-digest.js';
-import { compileRedactionRules, DEFAULT_REDACTION_RULES, type RedactionRuleSet } from '../core/redact/rules.js';
+import {
+  compileRedactionRules,
+  DEFAULT_REDACTION_RULES,
+  type RedactionRuleSet,
+} from '../core/redact/rules.js';
 import { DurableWriter } from '../ingest/durable-writer.js';
 import { InFlight } from '../ingest/in-flight.js';
 import { createIngestMetrics } from '../ingest/metrics.js';
@@ -25,7 +29,10 @@ export interface IngestRole {
   redaction: Redaction;
   spoolStatus(): { bytes: number };
   /** Puts a quarantined sample through the receiver again, under its source. */
-  replay(source: { sourceID: number; clusterID: number }, sample: string): Promise<{ stored: number; duplicates: number; quarantined: number; detail?: string }>;
+  replay(
+    source: { sourceID: number; clusterID: number },
+    sample: string,
+  ): Promise<{ stored: number; duplicates: number; quarantined: number; detail?: string }>;
   stop(): Promise<void>;
 }
 
@@ -36,7 +43,11 @@ export async function openRedaction(config: Config): Promise<Redaction> {
   if (config.redaction.rulesFile !== undefined) {
     const file: unknown = parse(await readFile(config.redaction.rulesFile, 'utf8'));
     if (typeof file !== 'object' || file === null) {
-      throw new WhochangedError('invalid_request', 'WHOCHANGED_REDACTION_RULES_FILE: expected a map of rules', { hint: 'see docs/redaction.md' });
+      throw new WhochangedError(
+        'invalid_request',
+        'WHOCHANGED_REDACTION_RULES_FILE: expected a map of rules',
+        { hint: 'see docs/redaction.md' },
+      );
     }
     rules = { ...DEFAULT_REDACTION_RULES, ...file };
   }
@@ -44,7 +55,13 @@ export async function openRedaction(config: Config): Promise<Redaction> {
 }
 
 /** Everything between the socket and Postgres. Starts also while Postgres is away. */
-export async function startIngest(config: Config, pool: Pool, registry: Registry, log: Logger, onCommit: () => void): Promise<IngestRole> {
+export async function startIngest(
+  config: Config,
+  pool: Pool,
+  registry: Registry,
+  log: Logger,
+  onCommit: () => void,
+): Promise<IngestRole> {
   await mkdir(config.spool.dir, { recursive: true, mode: 0o700 });
   const redaction = await openRedaction(config);
   const journal = await Journal.open(config.spool.dir, { maxBytes: config.spool.maxBytes });
@@ -62,14 +79,27 @@ export async function startIngest(config: Config, pool: Pool, registry: Registry
   return {
     webhook: {
       registry: sources,
-      receiver: { writer, inFlight, redaction, metrics, maxBodyBytes: config.ingest.maxBodyBytes, maxItemBytes: config.ingest.maxItemBytes },
+      receiver: {
+        writer,
+        inFlight,
+        redaction,
+        metrics,
+        maxBodyBytes: config.ingest.maxBodyBytes,
+        maxItemBytes: config.ingest.maxItemBytes,
+      },
     },
     redaction,
     spoolStatus: () => ({ bytes: journal.bytes }),
     replay: async (source, sample) => {
       const acceptance = acceptValue(JSON.parse(sample), sample.length, undefined, redaction);
-      if (!acceptance.ok) return { stored: 0, duplicates: 0, quarantined: 1, detail: acceptance.rejection.detail };
-      return writer.submit({ ...source, receivedAt: Date.now() * 1000, accepted: [acceptance.accepted], rejections: [] });
+      if (!acceptance.ok)
+        return { stored: 0, duplicates: 0, quarantined: 1, detail: acceptance.rejection.detail };
+      return writer.submit({
+        ...source,
+        receivedAt: Date.now() * 1000,
+        accepted: [acceptance.accepted],
+        rejections: [],
+      });
     },
     stop: async () => {
       sources.stop();

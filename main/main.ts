@@ -6,7 +6,8 @@ import { start } from './start.js';
 /** `--roles ingest,api` says the same as WHOCHANGED_ROLES. */
 function environmentWithFlags(argv: string[]): NodeJS.ProcessEnv {
   const at = argv.indexOf('--roles');
-  const roles = at >= 0 ? argv[at + 1] : argv.find((word) => word.startsWith('--roles='))?.slice('--roles='.length);
+  const roles =
+    at >= 0 ? argv[at + 1] : argv.find((word) => word.startsWith('--roles='))?.slice('--roles='.length);
   return roles === undefined ? process.env : { ...process.env, WHOCHANGED_ROLES: roles };
 }
 

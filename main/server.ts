@@ -51,7 +51,9 @@ export async function buildServer(parts: ServerParts): Promise<FastifyInstance> 
   if (webhook) await server.register(async (scope) => registerWebhook(scope, webhook));
   if (parts.registerApi) await parts.registerApi(server);
   parts.tls?.onChange((next) => {
-    (server.server as unknown as { setSecureContext(options: { cert: string; key: string }): void }).setSecureContext({ cert: next.certificatePem, key: next.keyPem });
+    (
+      server.server as unknown as { setSecureContext(options: { cert: string; key: string }): void }
+    ).setSecureContext({ cert: next.certificatePem, key: next.keyPem });
   });
   return server;
 }

@@ -3,18 +3,22 @@ import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
+import { registerApi } from '../api/api.js';
+import type { ApiDeps } from '../api/deps.js';
+import { webhookKubeconfig } from '../ingest/webhook/kubeconfig.js';
 import { attributeJob } from '../jobs/attribute.js';
 import { partitionsJob } from '../jobs/partitions.js';
 import { pruneJobRunsJob } from '../jobs/prune-job-runs.js';
 import { JobRunner } from '../jobs/runner.js';
 import { settleOutcomesJob } from '../jobs/settle-outcomes.js';
-import { createPool } from '../store/database.js';
+import { createKysely, createPool } from '../store/database.js';
 import type { Config } from './config.js';
 import { prepareFirstStart, welcome } from './first-start.js';
 import { type IngestRole, startIngest } from './ingest-role.js';
 import { buildServer } from './server.js';
 import { openStore } from './store-connection.js';
 import { openTls } from './tls.js';
+import { readVersion } from './version.js';
 
 export interface System {
   /** Base URLs, with the ports really bound. */
@@ -39,16 +43,41 @@ export async function start(config: Config, log: Logger, onFatal: (error: unknow
   const poke = () => jobs?.poke('attribute');
   if (has('ingest')) ingest = await startIngest(config, store.pool, registry, log, poke);
   // Jobs hold locks on their connections; a pool of their own keeps them from starving the others.
-  const jobsPool = has('jobs') ? createPool({ ...store.options, poolSize: 4, applicationName: 'whochanged-jobs' }) : undefined;
+  const jobsPool = has('jobs')
+    ? createPool({ ...store.options, poolSize: 6, applicationName: 'whochanged-jobs' })
+    : undefined;
   jobsPool?.on('error', (error) => log.warn({ err: error }, 'a job lost its connection to Postgres'));
   if (jobsPool) {
-    const all = [attributeJob(), settleOutcomesJob(), partitionsJob(), pruneJobRunsJob()];
+    // In the order in which missed runs are caught up; a backlog of attribution may be long.
+    const all = [partitionsJob(), settleOutcomesJob(), pruneJobRunsJob(), attributeJob()];
     jobs = new JobRunner({ pool: jobsPool, jobs: all, log, registry });
     const runner = jobs;
-    store.ready.then(() => runner.start(), () => undefined);
+    store.ready.then(
+      () => runner.start(),
+      () => undefined,
+    );
   }
 
-  const parts = { log, webhook: ingest?.webhook, registerApi: undefined };
+  let publicURL = config.publicURL;
+  const deps: ApiDeps = {
+    db: createKysely(store.pool),
+    pool: store.pool,
+    registry,
+    version: readVersion(),
+    roles: config.roles,
+    kubeconfig: (source, credential) =>
+      webhookKubeconfig({ baseURL: publicURL, source, caPem: tls.authorityPem, ...credential }),
+    issueClientCertificate: (commonName, days) => tls.issueClient(commonName, days),
+    replay: ingest?.replay,
+    runJob: jobs && ((name) => jobs!.run(name)),
+    spoolStatus: ingest?.spoolStatus,
+    sourcesChanged: () => void ingest?.webhook.registry.refresh(),
+  };
+  const parts = {
+    log,
+    webhook: ingest?.webhook,
+    registerApi: has('api') ? (server: FastifyInstance) => registerApi(server, deps) : undefined,
+  };
   const http = await buildServer({ ...parts, tls: undefined });
   const https = await buildServer({ ...parts, tls });
   await http.listen({ host: config.http.host, port: config.http.port });
@@ -57,9 +86,15 @@ export async function start(config: Config, log: Logger, onFatal: (error: unknow
     http: `http://${hostOf(config.http.host)}:${portOf(http)}`,
     https: config.publicURL.replace(/:0$/, `:${portOf(https)}`),
   };
-  let text = '\n  whochanged is up, and Postgres is away: audit events are kept in the spool until it is back.\n\n';
+  publicURL = urls.https;
+  let text =
+    '\n  whochanged is up, and Postgres is away: audit events are kept in the spool until it is back.\n\n';
   if (store.embedded || (await settled(store.ready))) {
-    const first = await prepareFirstStart(store.pool, { dataDir: config.dataDir, publicURL: urls.https, caPem: tls.authorityPem });
+    const first = await prepareFirstStart(store.pool, {
+      dataDir: config.dataDir,
+      publicURL: urls.https,
+      caPem: tls.authorityPem,
+    });
     await ingest?.webhook.registry.refresh();
     text = await welcome(first, { api: urls.http, webhook: urls.https });
   }
@@ -80,7 +115,13 @@ export async function start(config: Config, log: Logger, onFatal: (error: unknow
 /** Whether a promise resolves within a moment. */
 async function settled(promise: Promise<void>): Promise<boolean> {
   const moment = new Promise<false>((resolve) => setTimeout(() => resolve(false), 5000));
-  return Promise.race([promise.then(() => true, () => false), moment]);
+  return Promise.race([
+    promise.then(
+      () => true,
+      () => false,
+    ),
+    moment,
+  ]);
 }
 
 function portOf(server: FastifyInstance): number {

@@ -21,8 +21,13 @@ export interface StoreConnection {
  * Connects to the operator's Postgres, or starts the embedded one. With the operator's, an absent Postgres is waited
  * for, so that the receiver can spool meanwhile; a migration that fails is fatal.
  */
-export async function openStore(config: Config, log: Logger, onFatal: (error: unknown) => void): Promise<StoreConnection> {
-  const embedded = config.database.url === undefined ? await startEmbeddedPostgres(join(config.dataDir), log) : undefined;
+export async function openStore(
+  config: Config,
+  log: Logger,
+  onFatal: (error: unknown) => void,
+): Promise<StoreConnection> {
+  const embedded =
+    config.database.url === undefined ? await startEmbeddedPostgres(join(config.dataDir), log) : undefined;
   const options: DatabaseOptions = {
     ...(embedded ? embedded.connection : { connectionString: config.database.url! }),
     poolSize: config.database.poolSize,

@@ -1,6 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
+import type { Kysely } from 'kysely';
 import type { ClientBase, Pool } from 'pg';
 import type { Role } from '../core/vocabulary.js';
+import type { Database } from './schema.js';
 
 /** Tokens are `wc_` and 32 random bytes; the store keeps their SHA-256, which is enough for so much entropy. */
 export function newSecret(prefix: 'wc' | 'wcs'): { secret: string; sha256: Buffer } {
@@ -21,4 +23,24 @@ export async function createApiToken(
     token.expiresAt ?? null,
   ]);
   return secret;
+}
+
+/** Every token but its secret, newest first. */
+export function findApiTokens(db: Kysely<Database>) {
+  return db
+    .selectFrom('api_tokens')
+    .select(['id', 'name', 'role', 'created_at', 'expires_at', 'revoked_at'])
+    .orderBy('id', 'desc')
+    .execute();
+}
+
+/** Revokes a token; false where there is no valid one of that id. */
+export async function revokeApiToken(db: Kysely<Database>, id: number): Promise<boolean> {
+  const result = await db
+    .updateTable('api_tokens')
+    .set({ revoked_at: new Date().toISOString() })
+    .where('id', '=', id)
+    .where('revoked_at', 'is', null)
+    .executeTakeFirst();
+  return result.numUpdatedRows > 0n;
 }

@@ -38,7 +38,7 @@ export async function findSourceCredentials(pool: Pool): Promise<SourceCredentia
  */
 export async function createSource(
   client: ClientBase,
-  source: { name: string; cluster: string; secretSha256: Uint8Array },
+  source: { name: string; cluster: string; secretSha256: Uint8Array; kind?: 'token' | 'client_cert' },
 ): Promise<void> {
   await client.query('insert into clusters (name) values ($1) on conflict (name) do nothing', [
     source.cluster,
@@ -46,7 +46,7 @@ export async function createSource(
   await client.query(
     `with new_source as (
        insert into sources (cluster_id, name) select id, $2 from clusters where name = $1 returning id)
-     insert into source_credentials (source_id, kind, secret_sha256) select id, 'token', $3 from new_source`,
-    [source.cluster, source.name, source.secretSha256],
+     insert into source_credentials (source_id, kind, secret_sha256) select id, $4, $3 from new_source`,
+    [source.cluster, source.name, source.secretSha256, source.kind ?? 'token'],
   );
 }

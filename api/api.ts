@@ -1,0 +1,79 @@
+import helmet from '@fastify/helmet';
+import rateLimit from '@fastify/rate-limit';
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from 'fastify';
+import { TokenAuth } from './auth.js';
+import type { ApiDeps } from './deps.js';
+import { accessRoutes } from './routes/access.js';
+import { actorRoutes } from './routes/actors.js';
+import { changeRoutes } from './routes/changes.js';
+import { eventRoutes } from './routes/events.js';
+import { healthRoutes } from './routes/health.js';
+import { objectRoutes } from './routes/objects.js';
+import { quarantineRoutes } from './routes/quarantine.js';
+import { sourceRoutes } from './routes/sources.js';
+import { tokenRoutes } from './routes/tokens.js';
+
+/** What every route file is given. */
+export interface Api {
+  server: FastifyInstance<
+    RawServerDefault,
+    RawRequestDefaultExpression,
+    RawReplyDefaultExpression,
+    FastifyBaseLogger,
+    TypeBoxTypeProvider
+  >;
+  deps: ApiDeps;
+  auth: TokenAuth;
+}
+
+const REQUESTS_PER_MINUTE = 1200;
+
+/** Registers the API: routes whose schemas validate, type and document them, and the document itself. */
+export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise<void> {
+  await root.register(async (scope) => {
+    const server = scope.withTypeProvider<TypeBoxTypeProvider>();
+    server.setValidatorCompiler(TypeBoxValidatorCompiler);
+    server.decorateRequest('caller', undefined);
+    await server.register(helmet, {
+      contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } },
+    });
+    await server.register(rateLimit, {
+      max: REQUESTS_PER_MINUTE,
+      timeWindow: '1 minute',
+      allowList: (request) => request.url === '/healthz' || request.url === '/readyz',
+    });
+    await server.register(swagger, {
+      openapi: {
+        openapi: '3.1.0',
+        info: {
+          title: 'whochanged',
+          version: deps.version,
+          description: 'Who changed what in your Kubernetes clusters, when and how.',
+        },
+        components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
+        security: [{ token: [] }],
+      },
+    });
+    await server.register(swaggerUi, { routePrefix: '/docs' });
+    server.get('/openapi.json', { schema: { hide: true } }, async () => server.swagger());
+    const api: Api = { server, deps, auth: new TokenAuth(deps.db) };
+    healthRoutes(api);
+    changeRoutes(api);
+    objectRoutes(api);
+    actorRoutes(api);
+    accessRoutes(api);
+    eventRoutes(api);
+    quarantineRoutes(api);
+    sourceRoutes(api);
+    tokenRoutes(api);
+  });
+}

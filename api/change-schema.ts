@@ -1,0 +1,106 @@
+import { type Static, Type } from 'typebox';
+import { FLAGS } from '../core/change.js';
+import { CERTAINTIES, CHANGE_KINDS, EVENT_CLASSES, OUTCOMES, PATCH_TYPES } from '../core/vocabulary.js';
+
+/** A closed list of words as a JSON schema that people can read. */
+export function words<T extends string>(list: readonly T[]) {
+  return Type.Unsafe<T>({ type: 'string', enum: [...list] });
+}
+
+export const ObjectSchema = Type.Object(
+  {
+    group: Type.String({ description: "'' for the core group" }),
+    version: Type.Optional(Type.String()),
+    resource: Type.String({ description: 'lower-case plural' }),
+    namespace: Type.Optional(Type.String()),
+    name: Type.Optional(Type.String()),
+    subresource: Type.Optional(Type.String()),
+    uid: Type.Optional(Type.String()),
+    text: Type.String({ description: 'group/resource namespace/name, for people' }),
+  },
+  { description: 'which object' },
+);
+
+export const ActorSchema = Type.Object({
+  username: Type.String({ description: 'the authenticated user' }),
+  uid: Type.Optional(Type.String()),
+  groups: Type.Optional(Type.Array(Type.String())),
+  extra: Type.Optional(Type.Record(Type.String(), Type.Array(Type.String()))),
+  serviceAccount: Type.Optional(Type.Object({ namespace: Type.String(), name: Type.String() })),
+  pod: Type.Optional(Type.Object({ name: Type.String(), uid: Type.Optional(Type.String()) })),
+  impersonatedUser: Type.Optional(
+    Type.Object({ username: Type.String(), groups: Type.Optional(Type.Array(Type.String())) }),
+  ),
+});
+
+export const FieldChangeSchema = Type.Object({
+  path: Type.String(),
+  op: words(['add', 'remove', 'replace', 'reorder']),
+  before: Type.Optional(Type.Unknown()),
+  after: Type.Optional(Type.Unknown()),
+  certainty: words(CERTAINTIES),
+});
+
+const CauseSchema = Type.Object({
+  id: Type.String(),
+  at: Type.String(),
+  actor: Type.Optional(Type.String()),
+  object: Type.Optional(ObjectSchema),
+  summary: Type.Optional(Type.String()),
+});
+
+export const ChangeSchema = Type.Object(
+  {
+    id: Type.String(),
+    seq: Type.String({ description: 'order of commit within the cluster' }),
+    at: Type.String({ description: 'requestReceivedTimestamp' }),
+    completedAt: Type.Optional(Type.String()),
+    cluster: Type.String(),
+    source: Type.String(),
+    class: words(EVENT_CLASSES),
+    kind: Type.Optional(words(CHANGE_KINDS)),
+    outcome: Type.Optional(words(OUTCOMES)),
+    verb: Type.String(),
+    patchType: Type.Optional(words(PATCH_TYPES)),
+    code: Type.Optional(Type.Integer()),
+    object: ObjectSchema,
+    actor: ActorSchema,
+    tool: Type.Object({
+      name: Type.String(),
+      version: Type.Optional(Type.String()),
+      userAgent: Type.Optional(Type.String()),
+    }),
+    sourceIPs: Type.Optional(Type.Array(Type.String())),
+    summary: Type.String(),
+    flags: Type.Array(words(FLAGS)),
+    diff: Type.Optional(Type.Array(FieldChangeSchema)),
+    certainty: Type.Optional(
+      Type.Object({ before: Type.Optional(words(CERTAINTIES)), after: Type.Optional(words(CERTAINTIES)) }),
+    ),
+    resourceVersion: Type.Optional(Type.String()),
+    generation: Type.Optional(Type.Integer()),
+    auditID: Type.String(),
+    requestURI: Type.String(),
+    eventID: Type.Optional(Type.String()),
+    attribution: Type.Optional(
+      Type.Object({
+        state: words(['resolved', 'unresolved']),
+        rule: Type.String(),
+        reason: Type.Optional(Type.String()),
+        root: Type.Optional(ObjectSchema),
+        trigger: Type.Optional(CauseSchema),
+        content: Type.Optional(CauseSchema),
+      }),
+    ),
+  },
+  { description: 'one effective write, access, or (with all=true) attempt' },
+);
+
+export type ChangeItem = Static<typeof ChangeSchema>;
+
+export function pageSchema<T extends ReturnType<typeof Type.Object>>(item: T) {
+  return Type.Object({
+    items: Type.Array(item),
+    next: Type.Union([Type.String(), Type.Null()], { description: 'the cursor of the next page' }),
+  });
+}

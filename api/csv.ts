@@ -1,0 +1,44 @@
+import type { ChangeItem } from './change-schema.js';
+
+const COLUMNS: ReadonlyArray<
+  readonly [name: string, value: (item: ChangeItem) => string | number | undefined]
+> = [
+  ['at', (item) => item.at],
+  ['cluster', (item) => item.cluster],
+  ['class', (item) => item.class],
+  ['kind', (item) => item.kind],
+  ['actor', (item) => item.actor.username],
+  ['impersonated_user', (item) => item.actor.impersonatedUser?.username],
+  ['tool', (item) => item.tool.name],
+  ['verb', (item) => item.verb],
+  ['code', (item) => item.code],
+  ['group', (item) => item.object.group],
+  ['resource', (item) => item.object.resource],
+  ['subresource', (item) => item.object.subresource],
+  ['namespace', (item) => item.object.namespace],
+  ['name', (item) => item.object.name],
+  ['summary', (item) => item.summary],
+  ['fields', (item) => item.diff?.map((change) => change.path).join(' ')],
+  ['flags', (item) => item.flags.join(' ')],
+  ['root', (item) => item.attribution?.root?.text],
+  ['trigger', (item) => item.attribution?.trigger?.id],
+  ['triggered_by', (item) => item.attribution?.trigger?.actor],
+  ['audit_id', (item) => item.auditID],
+  ['id', (item) => item.id],
+];
+
+export function csvHeader(): string {
+  return `${COLUMNS.map(([name]) => name).join(',')}\r\n`;
+}
+
+/** RFC 4180. A cell that a spreadsheet would take for a formula is made text by an apostrophe. */
+export function csvLine(item: ChangeItem): string {
+  return `${COLUMNS.map(([, value]) => cell(value(item))).join(',')}\r\n`;
+}
+
+function cell(value: string | number | undefined): string {
+  if (value === undefined) return '';
+  if (typeof value === 'number') return String(value);
+  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}

@@ -1,0 +1,38 @@
+import type { Kysely } from 'kysely';
+import type { Pool } from 'pg';
+import type { Registry } from 'prom-client';
+import type { Database } from '../store/schema.js';
+
+export interface ReplayResult {
+  stored: number;
+  duplicates: number;
+  quarantined: number;
+  /** Why it is still not accepted. */
+  detail?: string;
+}
+
+/** What the routes need beyond the store; main/ passes in what belongs to other roles, which may run elsewhere. */
+export interface ApiDeps {
+  db: Kysely<Database>;
+  pool: Pool;
+  registry: Registry;
+  version: string;
+  roles: string[];
+  /** The kubeconfig for --audit-webhook-config-file. */
+  kubeconfig(
+    source: string,
+    credential: { token?: string; clientCertificate?: { certificatePem: string; keyPem: string } },
+  ): string;
+  issueClientCertificate(
+    commonName: string,
+    days: number,
+  ): Promise<{ certificatePem: string; keyPem: string }>;
+  /** Undefined where this process doesn't receive. */
+  replay:
+    | ((source: { sourceID: number; clusterID: number }, sample: string) => Promise<ReplayResult>)
+    | undefined;
+  runJob: ((name: string) => Promise<unknown>) | undefined;
+  spoolStatus: (() => { bytes: number }) | undefined;
+  /** Called when sources or their credentials have changed. */
+  sourcesChanged(): void;
+}

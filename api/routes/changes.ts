@@ -1,0 +1,255 @@
+import { Readable } from 'node:stream';
+import { type Static, Type } from 'typebox';
+import { formatFieldPath, parseFieldPath } from '../../core/diff/field-path.js';
+import { WhochangedError } from '../../core/errors.js';
+import { resourceOf } from '../../core/resource-names.js';
+import { CHANGE_KINDS, EVENT_CLASSES } from '../../core/vocabulary.js';
+import { findBody, findChangeDetail } from '../../store/queries/change-detail.js';
+import type { ChangeFilter } from '../../store/queries/change-filter.js';
+import { findClusters } from '../../store/queries/change-filter.js';
+import {
+  type ChangeQuestion,
+  findChange,
+  findChanges,
+  findChangesAfter,
+  findConsequences,
+  findLastSeq,
+  statementsOf,
+} from '../../store/queries/changes.js';
+import { decodeCursor } from '../../store/queries/cursor.js';
+import { streamRows } from '../../store/queries/stream.js';
+import type { Api } from '../api.js';
+import { changeItem } from '../change-item.js';
+import { ChangeSchema, pageSchema, words } from '../change-schema.js';
+import { csvHeader, csvLine } from '../csv.js';
+import { readTime } from '../times.js';
+
+/** A parameter that may stand several times. */
+function many<T extends ReturnType<typeof Type.String>>(item: T) {
+  return Type.Optional(Type.Union([item, Type.Array(item, { maxItems: 50 })]));
+}
+
+const FilterQuery = {
+  cluster: many(Type.String()),
+  namespace: many(Type.String()),
+  resource: many(
+    Type.String({
+      description: 'plural, kind or short name: deployments, Deployment, deploy, deployments.apps',
+    }),
+  ),
+  name: many(Type.String({ description: 'exact, or a prefix and *' })),
+  label: many(Type.String({ description: 'key=value' })),
+  actor: many(Type.String({ description: 'user or impersonatedUser; * stands for anything' })),
+  tool: many(Type.String()),
+  verb: many(Type.String()),
+  kind: Type.Optional(Type.Union([words(CHANGE_KINDS), Type.Array(words(CHANGE_KINDS))])),
+  class: Type.Optional(Type.Union([words(EVENT_CLASSES), Type.Array(words(EVENT_CLASSES))])),
+  field: many(Type.String({ description: 'a field path; stands for all below it; [*] for any list item' })),
+  since: Type.Optional(Type.String({ description: 'RFC 3339, or 30m, 2h, 7d ago' })),
+  until: Type.Optional(Type.String({ description: 'not included' })),
+  all: Type.Optional(Type.Boolean({ description: 'also what changed nothing or is bookkeeping' })),
+};
+
+export const PageQuery = {
+  cursor: Type.Optional(Type.String()),
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 50 })),
+};
+
+const ListQuery = Type.Object({
+  ...FilterQuery,
+  ...PageQuery,
+  order: Type.Optional(words(['desc', 'asc'])),
+  after_seq: Type.Optional(
+    Type.String({
+      pattern: '^\\d{1,18}$',
+      description: 'for tailing one cluster: what was committed after it, oldest first',
+    }),
+  ),
+});
+
+type Filters = Static<ReturnType<typeof Type.Object<typeof FilterQuery>>>;
+
+/** The question that a query string asks. */
+export function readFilter(query: Filters): ChangeFilter {
+  const lists = {
+    clusters: listOf(query.cluster),
+    namespaces: listOf(query.namespace),
+    resources: listOf(query.resource)?.map(resourceOf),
+    names: listOf(query.name),
+    labels: listOf(query.label)?.map(readLabel),
+    actors: listOf(query.actor),
+    tools: listOf(query.tool),
+    verbs: listOf(query.verb),
+    kinds: listOf(query.kind),
+    classes: listOf(query.class),
+    fields: listOf(query.field)?.map((path) =>
+      formatFieldPath(parseFieldPath(path)).replaceAll('[="*"]', '[*]'),
+    ),
+    since: readTime('since', query.since),
+    until: readTime('until', query.until),
+  };
+  return Object.fromEntries(Object.entries(lists).filter(([, value]) => value !== undefined)) as ChangeFilter;
+}
+
+function listOf<T>(value: T | T[] | undefined): T[] | undefined {
+  return value === undefined ? undefined : Array.isArray(value) ? value : [value];
+}
+
+function readLabel(text: string): string {
+  if (/^[^=]+=/.test(text)) return text;
+  throw new WhochangedError('invalid_request', `label: "${text.slice(0, 60)}" is not key=value`, {
+    hint: 'write label=app=web',
+  });
+}
+
+const TAGS = ['changes'];
+
+export function changeRoutes({ server, deps, auth }: Api): void {
+  const onRequest = auth.require('reader');
+
+  server.get(
+    '/v1/changes',
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'What changed, newest first',
+        querystring: ListQuery,
+        response: { 200: pageSchema(ChangeSchema) },
+      },
+    },
+    async (request) => {
+      const { query } = request;
+      const filter = readFilter(query);
+      const limit = query.limit ?? 50;
+      if (query.after_seq !== undefined) {
+        const [cluster, ...others] = await findClusters(deps.db, filter.clusters);
+        if (!cluster || others.length > 0)
+          throw new WhochangedError('invalid_request', 'after_seq: takes exactly one cluster', {
+            hint: 'add cluster=NAME',
+          });
+        const rows = await findChangesAfter(
+          deps.db,
+          cluster.id,
+          query.after_seq,
+          filter,
+          query.all ?? false,
+          limit,
+        );
+        return { items: rows.map(changeItem), next: rows.at(-1)?.seq ?? query.after_seq };
+      }
+      const page = await findChanges(deps.db, {
+        filter,
+        all: query.all ?? false,
+        ascending: query.order === 'asc',
+        after: decodeCursor(query.cursor),
+        limit,
+      });
+      return { items: page.items.map(changeItem), next: page.next };
+    },
+  );
+
+  server.get(
+    '/v1/changes/last-seq',
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'Where each cluster\u2019s changes end now',
+        response: { 200: Type.Record(Type.String(), Type.String()) },
+      },
+    },
+    async () => {
+      const ends: Record<string, string> = {};
+      for (const { id, name } of await findClusters(deps.db, undefined))
+        ends[name] = await findLastSeq(deps.db, id);
+      return ends;
+    },
+  );
+
+  for (const format of ['ndjson', 'csv'] as const) {
+    const type = format === 'csv' ? 'text/csv; charset=utf-8' : 'application/x-ndjson';
+    server.get(
+      `/v1/changes.${format}`,
+      {
+        onRequest,
+        schema: {
+          tags: TAGS,
+          summary: `All that match, streamed as ${format.toUpperCase()}`,
+          querystring: Type.Object({ ...FilterQuery, order: Type.Optional(words(['desc', 'asc'])) }),
+        },
+      },
+      async (request, reply) => {
+        const { query } = request;
+        const question: ChangeQuestion = {
+          filter: readFilter(query),
+          all: query.all ?? false,
+          ascending: query.order === 'asc',
+          after: undefined,
+          limit: 0,
+        };
+        const statements = await statementsOf(deps.db, question, undefined);
+        const rows = streamRows(deps.pool, deps.db, statements);
+        const lines = async function* () {
+          if (format === 'csv') yield csvHeader();
+          for await (const row of rows)
+            yield format === 'csv' ? csvLine(changeItem(row)) : `${JSON.stringify(changeItem(row))}\n`;
+        };
+        return reply.type(type).send(Readable.from(lines()));
+      },
+    );
+  }
+
+  const Params = Type.Object({ id: Type.String({ format: 'uuid' }) });
+  const Detail = Type.Object({
+    ...ChangeSchema.properties,
+    requested: Type.Optional(Type.Array(Type.String(), { description: 'the fields that the patch names' })),
+    decision: Type.Optional(
+      Type.Object({ decision: Type.Optional(Type.String()), reason: Type.Optional(Type.String()) }),
+    ),
+    annotations: Type.Optional(Type.Record(Type.String(), Type.String())),
+    latencyMs: Type.Optional(Type.Number()),
+    events: Type.Array(Type.Object({ eventID: Type.String(), stage: Type.String(), source: Type.String() })),
+    consequences: Type.Array(ChangeSchema),
+  });
+
+  server.get(
+    '/v1/changes/:id',
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'One change, with its fields and what it set off',
+        params: Params,
+        response: { 200: Detail },
+      },
+    },
+    async (request) => {
+      const row = await findChange(deps.db, request.params.id);
+      if (!row) throw new WhochangedError('not_found', `no change has the id ${request.params.id}`);
+      const detail = await findChangeDetail(deps.db, row);
+      const consequences = await findConsequences(deps.db, row.cluster, row.change_id, 100);
+      return {
+        ...changeItem({ ...row, diff: detail.diff ?? null }),
+        ...detail.extra,
+        consequences: consequences.map(changeItem),
+      };
+    },
+  );
+
+  for (const side of ['before', 'after'] as const) {
+    server.get(
+      `/v1/changes/:id/${side}`,
+      { onRequest, schema: { tags: TAGS, summary: `The object ${side} a change`, params: Params } },
+      async (request) => {
+        const found = await findBody(deps.db, request.params.id, side);
+        if (!found)
+          throw new WhochangedError(
+            'not_found',
+            `no object is known ${side} the change ${request.params.id}`,
+          );
+        return found;
+      },
+    );
+  }
+}

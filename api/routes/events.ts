@@ -1,0 +1,185 @@
+import { Type } from 'typebox';
+import { STAGES } from '../../core/audit-event.js';
+import { WhochangedError } from '../../core/errors.js';
+import { formatMicros } from '../../core/timestamp.js';
+import { EVENT_CLASSES } from '../../core/vocabulary.js';
+import { findClusters } from '../../store/queries/change-filter.js';
+import { decodeCursor } from '../../store/queries/cursor.js';
+import { type EventRow, findEvent, findEvents, findRawEvent } from '../../store/queries/events.js';
+import { findFindings } from '../../store/queries/findings.js';
+import type { Api } from '../api.js';
+import { actorItem, objectItem } from '../change-item.js';
+import { ActorSchema, ObjectSchema, pageSchema, words } from '../change-schema.js';
+import { readTime } from '../times.js';
+import { PageQuery } from './changes.js';
+
+const EventSchema = Type.Object({
+  eventID: Type.String(),
+  at: Type.String(),
+  stageAt: Type.String(),
+  cluster: Type.String(),
+  source: Type.String(),
+  stage: words(STAGES),
+  level: Type.String(),
+  class: words(EVENT_CLASSES),
+  verb: Type.String(),
+  code: Type.Optional(Type.Integer()),
+  auditID: Type.String(),
+  requestURI: Type.String(),
+  actor: ActorSchema,
+  object: Type.Optional(ObjectSchema),
+  change: Type.String({ description: 'the id of the request, and of its change if it made one' }),
+});
+
+function eventItem(row: EventRow) {
+  return {
+    eventID: row.event_id,
+    at: row.at,
+    stageAt: row.stage_at,
+    cluster: row.cluster,
+    source: row.source,
+    stage: row.stage,
+    level: row.level,
+    class: row.class,
+    verb: row.verb,
+    ...(row.code !== null && { code: row.code }),
+    auditID: row.audit_id,
+    requestURI: row.request_uri,
+    actor: actorItem(row),
+    ...(row.resource !== null && {
+      object: objectItem({
+        api_group: row.api_group ?? '',
+        resource: row.resource,
+        namespace: row.namespace ?? '',
+        name: row.name ?? '',
+        subresource: row.object_ref?.subresource ?? null,
+      }),
+    }),
+    change: row.request_id,
+  };
+}
+
+const TAGS = ['events'];
+
+export function eventRoutes({ server, deps, auth }: Api): void {
+  const onRequest = auth.require('reader');
+  const Query = Type.Object({
+    ...PageQuery,
+    cluster: Type.Optional(Type.String({ description: 'needed where there are several' })),
+    auditID: Type.Optional(Type.String()),
+    class: Type.Optional(Type.Union([words(EVENT_CLASSES), Type.Array(words(EVENT_CLASSES))])),
+    stage: Type.Optional(words(STAGES)),
+    since: Type.Optional(Type.String()),
+    until: Type.Optional(Type.String()),
+  });
+
+  server.get(
+    '/v1/events',
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'Audit events, newest first',
+        querystring: Query,
+        response: { 200: pageSchema(EventSchema) },
+      },
+    },
+    async ({ query }) => {
+      const [cluster, ...others] = await findClusters(
+        deps.db,
+        query.cluster === undefined ? undefined : [query.cluster],
+      );
+      if (!cluster) return { items: [], next: null };
+      if (others.length > 0)
+        throw new WhochangedError('invalid_request', 'cluster: there are several; name one');
+      const since = readTime('since', query.since);
+      const until = readTime('until', query.until);
+      const filter = {
+        ...(query.auditID !== undefined && { auditID: query.auditID }),
+        ...(query.class !== undefined && { classes: [query.class].flat() }),
+        ...(query.stage !== undefined && { stage: query.stage }),
+        ...(since !== undefined && { since }),
+        ...(until !== undefined && { until }),
+      };
+      const page = await findEvents(
+        deps.db,
+        cluster.id,
+        filter,
+        decodeCursor(query.cursor),
+        query.limit ?? 50,
+      );
+      return { items: page.items.map(eventItem), next: page.next };
+    },
+  );
+
+  const One = Type.Object({
+    ...EventSchema.properties,
+    digest: Type.String({ description: 'SHA-256 of the canonical redacted event' }),
+    digestVerified: Type.Boolean({ description: 'what is stored still has that digest' }),
+    raw: Type.Unknown({ description: 'the redacted audit.k8s.io Event' }),
+  });
+  server.get(
+    '/v1/events/:eventID',
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'One event with its redacted original',
+        params: Type.Object({ eventID: Type.String() }),
+        response: { 200: One },
+      },
+    },
+    async ({ params }) => {
+      const row = await findEvent(deps.db, params.eventID);
+      if (!row) throw new WhochangedError('not_found', 'no event has this id');
+      const { event, digestVerified } = await findRawEvent(deps.db, row);
+      const times = {
+        requestReceivedTimestamp: formatMicros(event.requestReceivedTimestamp),
+        stageTimestamp: formatMicros(event.stageTimestamp),
+      };
+      return {
+        ...eventItem(row),
+        digest: row.digest.toString('hex'),
+        digestVerified,
+        raw: { kind: 'Event', ...event, ...times },
+      };
+    },
+  );
+
+  const Finding = Type.Object({
+    id: Type.String(),
+    cluster: Type.String(),
+    kind: Type.String(),
+    at: Type.String(),
+    foundAt: Type.String(),
+    subject: Type.String(),
+    detail: Type.Unknown(),
+  });
+  server.get(
+    '/v1/findings',
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'What looks wrong in the evidence itself',
+        querystring: Type.Object(PageQuery),
+        response: { 200: pageSchema(Finding) },
+      },
+    },
+    async ({ query }) => {
+      const page = await findFindings(deps.db, decodeCursor(query.cursor), query.limit ?? 50);
+      return {
+        items: page.items.map((row) => ({
+          id: row.id,
+          cluster: row.cluster,
+          kind: row.kind,
+          at: row.at,
+          foundAt: row.found_at,
+          subject: row.subject,
+          detail: row.detail,
+        })),
+        next: page.next,
+      };
+    },
+  );
+}

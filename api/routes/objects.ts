@@ -1,0 +1,311 @@
+import { type Static, Type } from 'typebox';
+import { stringify } from 'yaml';
+import type { JsonObject } from '../../core/audit-event.js';
+import { diffObjects } from '../../core/diff/diff.js';
+import { significantChanges } from '../../core/diff/noise.js';
+import { WhochangedError } from '../../core/errors.js';
+import type { ObjectKey } from '../../core/identity.js';
+import { leavesOf } from '../../core/leaves.js';
+import { resourceOf } from '../../core/resource-names.js';
+import { cleanManifest } from '../../core/rollback.js';
+import { certaintyOf, type Doubt, type ObjectState } from '../../core/state.js';
+import { formatMicros } from '../../core/timestamp.js';
+import { CERTAINTIES, EVENT_CLASSES } from '../../core/vocabulary.js';
+import { findClusters } from '../../store/queries/change-filter.js';
+import { decodeCursor } from '../../store/queries/cursor.js';
+import { findHistory, findObjects, findState, type StateRow } from '../../store/queries/objects.js';
+import type { Api } from '../api.js';
+import { changeItem, objectItem } from '../change-item.js';
+import { ChangeSchema, FieldChangeSchema, ObjectSchema, pageSchema, words } from '../change-schema.js';
+import { readTime } from '../times.js';
+import { PageQuery } from './changes.js';
+
+const Params = Type.Object({
+  cluster: Type.String(),
+  group: Type.String({ description: 'core for the core group' }),
+  resource: Type.String(),
+  namespace: Type.String({ description: '- for cluster-scoped objects' }),
+  name: Type.String(),
+});
+
+const StateSchema = Type.Object({
+  exists: words(['yes', 'no', 'unknown']),
+  object: Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()], {
+    description: 'the state; of a deleted object its last one',
+  }),
+  certainty: words(CERTAINTIES),
+  at: Type.Optional(Type.String({ description: 'when this version was written' })),
+  change: Type.Optional(Type.String()),
+  resourceVersion: Type.Optional(Type.String()),
+  notes: Type.Array(Type.String()),
+  fields: Type.Optional(
+    Type.Array(
+      Type.Object({
+        path: Type.String(),
+        value: Type.Unknown(),
+        certainty: words(CERTAINTIES),
+        doubt: Type.Optional(Type.String()),
+      }),
+    ),
+  ),
+});
+type State = Static<typeof StateSchema>;
+
+/** Why a field is not exact, in words. */
+const DOUBTS: Record<Doubt, string> = {
+  patch: 'as a patch asked for it; what admission and defaulting made of it was not recorded',
+  request: 'as the request asked for it; what admission and defaulting made of it was not recorded',
+  older_version: 'seen in an older version; a later write did not show it',
+  not_recorded: 'the last value seen; a later write was recorded without its content',
+};
+
+const TAGS = ['objects'];
+const BASE = '/v1/objects/:cluster/:group/:resource/:namespace/:name';
+
+export function objectRoutes({ server, deps, auth }: Api): void {
+  const onRequest = auth.require('reader');
+
+  const locate = async (params: Static<typeof Params>): Promise<{ clusterID: number; key: ObjectKey }> => {
+    const [cluster] = await findClusters(deps.db, [params.cluster]);
+    if (!cluster) throw new WhochangedError('not_found', `no cluster is called "${params.cluster}"`);
+    const key = {
+      apiGroup: params.group === 'core' ? '' : params.group,
+      resource: resourceOf(params.resource).resource,
+      namespace: params.namespace === '-' ? '' : params.namespace,
+      name: params.name,
+    };
+    return { clusterID: cluster.id, key };
+  };
+  const stateAt = async (params: Static<typeof Params>, at: string) => {
+    const { clusterID, key } = await locate(params);
+    return findState(deps.db, clusterID, key, at);
+  };
+  const now = () => formatMicros(Date.now() * 1000);
+
+  const ListQuery = Type.Object({
+    cluster: Type.Optional(Type.String()),
+    namespace: Type.Optional(Type.String()),
+    resource: Type.Optional(Type.String()),
+    name: Type.Optional(Type.String()),
+    limit: PageQuery.limit,
+  });
+  server.get(
+    '/v1/objects',
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'Known objects',
+        querystring: ListQuery,
+        response: {
+          200: Type.Object({
+            items: Type.Array(Type.Object({ cluster: Type.String(), object: ObjectSchema })),
+          }),
+        },
+      },
+    },
+    async ({ query }) => {
+      const items: Array<{ cluster: string; object: ReturnType<typeof objectItem> }> = [];
+      const limit = query.limit ?? 50;
+      for (const cluster of await findClusters(
+        deps.db,
+        query.cluster === undefined ? undefined : [query.cluster],
+      )) {
+        const filter = {
+          ...(query.resource !== undefined && resourceOf(query.resource)),
+          ...(query.namespace !== undefined && { namespace: query.namespace }),
+          ...(query.name !== undefined && { name: query.name }),
+        };
+        const rows = await findObjects(deps.db, cluster.id, filter, limit - items.length);
+        items.push(...rows.map((row) => ({ cluster: cluster.name, object: objectItem(row) })));
+        if (items.length >= limit) break;
+      }
+      return { items };
+    },
+  );
+
+  const HistoryQuery = Type.Object({
+    ...PageQuery,
+    class: Type.Optional(Type.Union([words(EVENT_CLASSES), Type.Array(words(EVENT_CLASSES))])),
+  });
+  server.get(
+    `${BASE}/history`,
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'Everything that changed an object',
+        params: Params,
+        querystring: HistoryQuery,
+        response: { 200: pageSchema(ChangeSchema) },
+      },
+    },
+    async (request) => {
+      const { clusterID, key } = await locate(request.params);
+      const classes = request.query.class === undefined ? undefined : [request.query.class].flat();
+      const page = await findHistory(
+        deps.db,
+        clusterID,
+        key,
+        classes,
+        decodeCursor(request.query.cursor),
+        request.query.limit ?? 50,
+      );
+      return { items: page.items.map(changeItem), next: page.next };
+    },
+  );
+
+  const StateQuery = Type.Object({
+    at: Type.Optional(Type.String()),
+    fields: Type.Optional(Type.Boolean({ default: true })),
+  });
+  server.get(
+    `${BASE}/state`,
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'An object as it was at a time',
+        params: Params,
+        querystring: StateQuery,
+        response: { 200: StateSchema },
+      },
+    },
+    async (request) =>
+      stateItem(
+        await stateAt(request.params, readTime('at', request.query.at) ?? now()),
+        request.query.fields ?? true,
+      ),
+  );
+
+  const CompareQuery = Type.Object({ from: Type.String(), to: Type.Optional(Type.String()) });
+  const Compared = Type.Object({
+    from: StateSchema,
+    to: StateSchema,
+    diff: Type.Union([Type.Array(FieldChangeSchema), Type.Null()]),
+  });
+  server.get(
+    `${BASE}/compare`,
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'What differs between two times',
+        params: Params,
+        querystring: CompareQuery,
+        response: { 200: Compared },
+      },
+    },
+    async (request) => {
+      const from = await stateAt(request.params, readTime('from', request.query.from)!);
+      const to = await stateAt(request.params, readTime('to', request.query.to) ?? now());
+      return { from: stateItem(from, false), to: stateItem(to, false), diff: compared(from, to) };
+    },
+  );
+
+  const RollbackQuery = Type.Object({
+    to: Type.String({ description: 'a time; the manifest is the state then' }),
+  });
+  const Rollback = Type.Object({
+    manifest: Type.String({ description: 'YAML' }),
+    certainty: words(CERTAINTIES),
+    undoes: Type.Union([Type.Array(FieldChangeSchema), Type.Null()]),
+    warnings: Type.Array(Type.String()),
+  });
+  server.get(
+    `${BASE}/rollback`,
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'A former state as a manifest to apply',
+        params: Params,
+        querystring: RollbackQuery,
+        response: { 200: Rollback },
+      },
+    },
+    async (request, reply) => {
+      const at = readTime('to', request.query.to)!;
+      const then = await stateAt(request.params, at);
+      if (!then?.object || then.deleted) {
+        throw new WhochangedError(
+          'not_found',
+          then?.deleted ? `the object did not exist at ${at}` : `no state is recorded at ${at}`,
+          { hint: 'look at the history for a time when it did' },
+        );
+      }
+      const { object, warnings } = cleanManifest(then.object);
+      if (then.certainty !== 'exact')
+        warnings.unshift(
+          `the state at ${at} is ${then.certainty}, not seen in whole: look at its fields before you apply it`,
+        );
+      const current = await stateAt(request.params, now());
+      if (!current || current.deleted)
+        warnings.push('the object does not exist now: applying this creates it anew');
+      const manifest = stringify(object, { lineWidth: 0 });
+      if (/yaml/.test(request.headers.accept ?? ''))
+        return reply.type('application/yaml').send(manifest as never);
+      return { manifest, certainty: then.certainty, undoes: compared(current, then), warnings };
+    },
+  );
+}
+
+function stateItem(row: StateRow | undefined, withFields: boolean): State {
+  if (!row)
+    return {
+      exists: 'unknown',
+      object: null,
+      certainty: 'unknown',
+      notes: ['nothing is recorded of this object at that time'],
+    };
+  const state = { object: row.object, certainty: row.certainty, inferred: row.inferred ?? undefined };
+  const notes: string[] = [];
+  if (row.deleted) notes.push(`deleted at ${row.at}; its last known state is shown`);
+  if (row.flags?.includes('deletion_pending')) notes.push('its deletion had been asked for');
+  if (!row.object) notes.push('a write is known, but nothing of its content was recorded');
+  else if (row.certainty === 'unknown')
+    notes.push(`the write at ${row.at} was recorded without its content; values are the last ones seen`);
+  else if (row.certainty === 'inferred')
+    notes.push('worked out from requests and older versions; see the certainty of each field');
+  return {
+    exists: row.deleted ? 'no' : 'yes',
+    object: row.object ?? null,
+    certainty: row.certainty,
+    at: row.at,
+    change: row.change_id,
+    ...(row.resource_version && { resourceVersion: row.resource_version }),
+    notes,
+    ...(withFields && row.object && { fields: fieldItems(row.object, state) }),
+  };
+}
+
+function fieldItems(object: JsonObject, state: ObjectState): NonNullable<State['fields']> {
+  return leavesOf(object)
+    .filter(({ path }) => !path.startsWith('metadata.managedFields'))
+    .map(({ path, value }) => {
+      const { certainty, doubt } = certaintyOf(state, path);
+      return { path, value, certainty, ...(doubt && { doubt: DOUBTS[doubt] }) };
+    });
+}
+
+/** Differences that matter, each as sure as the less sure of its sides; null where a side is not known. */
+function compared(
+  from: StateRow | undefined,
+  to: StateRow | undefined,
+): Static<typeof FieldChangeSchema>[] | null {
+  const before = from && !from.deleted ? from.object : undefined;
+  const after = to && !to.deleted ? to.object : undefined;
+  if (!before || !after) return null;
+  const sides = [from, to].map((row) => ({
+    object: row!.object,
+    certainty: row!.certainty,
+    inferred: row!.inferred ?? undefined,
+  }));
+  return significantChanges(diffObjects(before, after)).map((change) => {
+    const certainties = sides.map((side) => certaintyOf(side, change.path).certainty);
+    return {
+      ...change,
+      certainty: CERTAINTIES[Math.max(...certainties.map((item) => CERTAINTIES.indexOf(item)))]!,
+    };
+  });
+}

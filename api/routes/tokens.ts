@@ -1,0 +1,89 @@
+import { type Static, Type } from 'typebox';
+import { WhochangedError } from '../../core/errors.js';
+import { ROLES } from '../../core/vocabulary.js';
+import { createApiToken, findApiTokens, revokeApiToken } from '../../store/api-tokens.js';
+import type { Api } from '../api.js';
+import { words } from '../change-schema.js';
+import { readTime } from '../times.js';
+
+const Time = Type.Union([Type.String(), Type.Null()]);
+const Token = Type.Object({
+  id: Type.Integer(),
+  name: Type.String(),
+  role: words(ROLES),
+  createdAt: Type.String(),
+  expiresAt: Time,
+  revokedAt: Time,
+});
+const TAGS = ['tokens'];
+
+export function tokenRoutes({ server, deps, auth }: Api): void {
+  const onRequest = auth.require('admin');
+  const list = async (): Promise<Static<typeof Token>[]> =>
+    (await findApiTokens(deps.db)).map((row) => ({
+      id: row.id,
+      name: row.name,
+      role: row.role,
+      createdAt: row.created_at,
+      expiresAt: row.expires_at,
+      revokedAt: row.revoked_at,
+    }));
+
+  server.get(
+    '/v1/tokens',
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'API tokens',
+        response: { 200: Type.Object({ items: Type.Array(Token) }) },
+      },
+    },
+    async () => ({ items: await list() }),
+  );
+
+  const Create = Type.Object({
+    name: Type.String({ minLength: 1, maxLength: 100 }),
+    role: words(ROLES),
+    expiresAt: Type.Optional(Type.String({ description: 'RFC 3339' })),
+  });
+  server.post(
+    '/v1/tokens',
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'A new token',
+        body: Create,
+        response: { 201: Type.Object({ token: Type.String({ description: 'shown this once' }) }) },
+      },
+    },
+    async ({ body }, reply) => {
+      const expiresAt = readTime('expiresAt', body.expiresAt);
+      const token = await createApiToken(deps.pool, {
+        name: body.name,
+        role: body.role,
+        ...(expiresAt !== undefined && { expiresAt }),
+      });
+      return reply.code(201).send({ token });
+    },
+  );
+
+  server.delete(
+    '/v1/tokens/:id',
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'Revoke a token',
+        params: Type.Object({ id: Type.Integer() }),
+        response: { 204: Type.Null() },
+      },
+    },
+    async ({ params }, reply) => {
+      if (!(await revokeApiToken(deps.db, params.id)))
+        throw new WhochangedError('not_found', `no valid token has the id ${params.id}`);
+      return reply.code(204).send(null);
+    },
+  );
+}

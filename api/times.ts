@@ -1,0 +1,21 @@
+import { WhochangedError } from '../core/errors.js';
+import { formatMicros, parseMicros } from '../core/timestamp.js';
+
+const DURATION = /^(\d{1,6})(s|m|h|d|w)$/;
+const SECONDS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
+
+/**
+ * A time as people give it: RFC 3339, or how long ago (`30m`, `2h`, `7d`). Returns RFC 3339 in UTC with microseconds.
+ * @throws WhochangedError `invalid_request` naming the parameter
+ */
+export function readTime(name: string, value: string | undefined): string | undefined {
+  if (value === undefined || value === '') return undefined;
+  const duration = DURATION.exec(value);
+  const micros = duration
+    ? (Date.now() - Number(duration[1]) * SECONDS[duration[2]!]! * 1000) * 1000
+    : parseMicros(value);
+  if (micros !== undefined && micros >= 0 && micros < 2.5e17 / 10) return formatMicros(micros);
+  throw new WhochangedError('invalid_request', `${name}: "${value.slice(0, 60)}" is no time`, {
+    hint: 'write it like 2026-03-02T09:00:00Z, or 30m, 2h, 7d for that long ago',
+  });
+}

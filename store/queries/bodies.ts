@@ -1,0 +1,31 @@
+import type { Kysely } from 'kysely';
+import type { Json, JsonObject } from '../../core/audit-event.js';
+import { decodeBody } from '../body-encoding.js';
+import type { Database } from '../schema.js';
+
+/** Bodies by their digests in hex. A digest whose body was erased, or never stored, is left out. */
+export async function findBodies(
+  db: Kysely<Database>,
+  clusterID: number,
+  digests: Array<Buffer | null>,
+): Promise<Map<string, Json>> {
+  const wanted = digests.filter((digest) => digest !== null);
+  if (wanted.length === 0) return new Map();
+  const rows = await db
+    .selectFrom('bodies')
+    .select(['digest', 'encoding', 'content'])
+    .where('cluster_id', '=', clusterID)
+    .where('digest', 'in', wanted)
+    .execute();
+  return new Map(
+    rows.map((row) => [
+      row.digest.toString('hex'),
+      JSON.parse(decodeBody(row.encoding, row.content)) as Json,
+    ]),
+  );
+}
+
+export function objectIn(bodies: ReadonlyMap<string, Json>, digest: Buffer | null): JsonObject | undefined {
+  const body = digest ? bodies.get(digest.toString('hex')) : undefined;
+  return typeof body === 'object' && body !== null && !Array.isArray(body) ? body : undefined;
+}

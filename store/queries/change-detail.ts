@@ -1,0 +1,125 @@
+import { type Kysely, sql } from 'kysely';
+import type { Json, JsonObject, Level } from '../../core/audit-event.js';
+import { diffObjects, type FieldChange } from '../../core/diff/diff.js';
+import { significantChanges } from '../../core/diff/noise.js';
+import { millisOfID } from '../../core/identity.js';
+import { patchedPaths } from '../../core/patch/apply-patch.js';
+import type { Certainty } from '../../core/vocabulary.js';
+import type { Database } from '../schema.js';
+import { findBodies, objectIn } from './bodies.js';
+import type { ChangeRow } from './change-rows.js';
+
+interface Digests {
+  cluster_id: number;
+  level: Level;
+  request_digest: Buffer | null;
+  before_digest: Buffer | null;
+  before_certainty: Certainty | null;
+  after_digest: Buffer | null;
+  after_certainty: Certainty | null;
+  deleted: boolean;
+}
+
+export interface ChangeDetail {
+  diff: FieldChange[] | undefined;
+  extra: {
+    requested?: string[];
+    decision?: { decision?: string; reason?: string };
+    annotations?: Record<string, string>;
+    latencyMs?: number;
+    events: Array<{ eventID: string; stage: string; source: string }>;
+  };
+}
+
+async function findDigests(db: Kysely<Database>, id: string): Promise<Digests | undefined> {
+  const millis = millisOfID(id);
+  const { rows } = await sql<Digests>`
+    select cluster_id, level, request_digest, before_digest, before_certainty, after_digest, after_certainty, deleted
+      from changes
+     where cluster_id in (select id from clusters) and change_id = ${id}::uuid
+       and at >= ${new Date(millis).toISOString()}::timestamptz and at < ${new Date(millis + 1).toISOString()}::timestamptz`.execute(
+    db,
+  );
+  return rows[0];
+}
+
+/** What a list doesn't show of a change: the whole diff, what the patch named, the decision, the events behind it. */
+export async function findChangeDetail(db: Kysely<Database>, row: ChangeRow): Promise<ChangeDetail> {
+  const digests = await findDigests(db, row.change_id);
+  const bodies = digests
+    ? await findBodies(db, digests.cluster_id, [
+        digests.request_digest,
+        digests.before_digest,
+        digests.after_digest,
+      ])
+    : new Map<string, Json>();
+  const events = await sql<{
+    event_id: string;
+    stage: string;
+    source: string;
+    decision: string | null;
+    reason: string | null;
+    annotations: Record<string, string> | null;
+    latency: number;
+  }>`
+    select (extract(epoch from e.at) * 1000000)::bigint || '-' || encode(e.digest, 'hex') || '-' || e.source_id as event_id, e.stage, s.name as source,
+           z.decision, z.reason, e.annotations, (extract(epoch from e.stage_at - e.at) * 1000)::float8 as latency
+      from events e
+      join sources s on s.id = e.source_id
+      left join authorizations z on z.cluster_id = e.cluster_id and z.id = e.authorization_id
+     where e.cluster_id = ${digests?.cluster_id ?? 0} and e.at = ${row.at}::timestamptz and e.request_id = ${row.change_id}::uuid
+     order by e.stage`.execute(db);
+  const last = events.rows.at(-1);
+  const request = digests?.request_digest ? bodies.get(digests.request_digest.toString('hex')) : undefined;
+  const after = digests && objectIn(bodies, digests.after_digest);
+  return {
+    diff: row.diff ?? (digests && computedDiff(digests, bodies)),
+    extra: {
+      ...(row.patch_type &&
+        request !== undefined && { requested: patchedPaths(row.patch_type, request, after) }),
+      ...(last?.decision && {
+        decision: { decision: last.decision, ...(last.reason && { reason: last.reason }) },
+      }),
+      ...(last?.annotations && { annotations: last.annotations }),
+      ...(last && { latencyMs: Math.round(last.latency * 1000) / 1000 }),
+      events: events.rows.map((event) => ({
+        eventID: event.event_id,
+        stage: event.stage,
+        source: event.source,
+      })),
+    },
+  };
+}
+
+/** Large diffs, and those of status, are not stored; both states are. */
+function computedDiff(digests: Digests, bodies: ReadonlyMap<string, Json>): FieldChange[] | undefined {
+  const before = objectIn(bodies, digests.before_digest);
+  const after = objectIn(bodies, digests.after_digest);
+  if (
+    !before ||
+    !after ||
+    digests.deleted ||
+    digests.before_certainty === 'unknown' ||
+    digests.after_certainty === 'unknown'
+  )
+    return undefined;
+  const all = diffObjects(before, after);
+  const significant = significantChanges(all);
+  return significant.length > 0
+    ? significant
+    : all.filter((change) => !change.path.startsWith('metadata.managedFields'));
+}
+
+/** The object on one side of a change, with how it is known. */
+export async function findBody(
+  db: Kysely<Database>,
+  id: string,
+  side: 'before' | 'after',
+): Promise<{ object: JsonObject; certainty: Certainty } | undefined> {
+  const digests = await findDigests(db, id);
+  if (!digests) return undefined;
+  const digest = side === 'before' ? digests.before_digest : digests.after_digest;
+  const certainty = side === 'before' ? digests.before_certainty : digests.after_certainty;
+  const object = objectIn(await findBodies(db, digests.cluster_id, [digest]), digest);
+  return object && certainty ? { object, certainty } : undefined;
+}

@@ -1,0 +1,131 @@
+import { type RawBuilder, sql } from 'kysely';
+import type { Flag } from '../../core/change.js';
+import type { FieldChange } from '../../core/diff/diff.js';
+import type { Certainty, ChangeKind, EventClass, Outcome, PatchType } from '../../core/vocabulary.js';
+
+/** A change with everything that a list shows of it; one query, no look-ups after it. */
+export interface ChangeRow {
+  at: string;
+  change_id: string;
+  seq: string;
+  completed_at: string | null;
+  cluster: string;
+  source: string;
+  class: EventClass;
+  kind: ChangeKind | null;
+  outcome: Outcome | null;
+  verb: string;
+  patch_type: PatchType | null;
+  code: number | null;
+  api_group: string;
+  api_version: string | null;
+  resource: string;
+  subresource: string | null;
+  namespace: string;
+  name: string;
+  uid: string | null;
+  username: string;
+  user_uid: string | null;
+  groups: string[] | null;
+  extra: Record<string, string[]> | null;
+  impersonated_username: string | null;
+  impersonated_groups: string[] | null;
+  tool: string;
+  tool_version: string | null;
+  user_agent: string | null;
+  source_ips: string[] | null;
+  summary: string;
+  flags: Flag[] | null;
+  diff: FieldChange[] | null;
+  before_certainty: Certainty | null;
+  after_certainty: Certainty | null;
+  resource_version: string | null;
+  generation: string | null;
+  audit_id: string;
+  request_uri: string;
+  event_id: string | null;
+  attribution_state: 'resolved' | 'unresolved' | null;
+  attribution_rule: string | null;
+  attribution_reason: string | null;
+  root_api_group: string | null;
+  root_resource: string | null;
+  root_namespace: string | null;
+  root_name: string | null;
+  trigger_change_id: string | null;
+  trigger_at: string | null;
+  trigger_username: string | null;
+  trigger_summary: string | null;
+  trigger_api_group: string | null;
+  trigger_resource: string | null;
+  trigger_namespace: string | null;
+  trigger_name: string | null;
+  content_change_id: string | null;
+  content_at: string | null;
+}
+
+/** Rows of `changes c` that meet the conditions, in order, dressed with their dictionary entries and attribution. */
+export function selectChanges(
+  conditions: RawBuilder<unknown>[],
+  order: RawBuilder<unknown>,
+  limit: number | undefined,
+): RawBuilder<ChangeRow> {
+  const page = sql`select c.* from changes c where ${sql.join(conditions, sql` and `)} order by ${order} ${limit === undefined ? sql`` : sql`limit ${limit}`}`;
+  return sql<ChangeRow>`
+    select c.at, c.change_id, c.seq, c.completed_at, k.name as cluster, s.name as source, c.class, c.kind, c.outcome, c.verb,
+           c.patch_type, c.code, c.api_group, c.api_version, c.resource, c.subresource, c.namespace, c.name, c.uid,
+           u.username, u.uid as user_uid, u.groups, u.extra, i.username as impersonated_username, i.groups as impersonated_groups,
+           c.tool, a.tool_version, a.user_agent, e.source_ips, c.summary, c.flags, c.diff, c.before_certainty, c.after_certainty,
+           c.resource_version, c.generation, c.audit_id, c.request_uri, null as event_id,
+           t.state as attribution_state, t.rule as attribution_rule, t.reason as attribution_reason,
+           o.api_group as root_api_group, o.resource as root_resource, o.namespace as root_namespace, o.name as root_name,
+           t.trigger_change_id, t.trigger_at, tu.username as trigger_username, tc.summary as trigger_summary,
+           tc.api_group as trigger_api_group, tc.resource as trigger_resource, tc.namespace as trigger_namespace, tc.name as trigger_name,
+           t.content_change_id, t.content_at
+      from (${page}) c
+      join clusters k on k.id = c.cluster_id
+      join sources s on s.id = c.source_id
+      join users u on u.cluster_id = c.cluster_id and u.id = c.user_id
+      left join users i on i.cluster_id = c.cluster_id and i.id = c.impersonated_user_id
+      left join user_agents a on a.cluster_id = c.cluster_id and a.id = c.user_agent_id
+      left join events e on e.cluster_id = c.cluster_id and e.at = c.at and e.digest = c.event_digest and e.source_id = c.source_id
+      left join attributions t on t.cluster_id = c.cluster_id and t.change_id = c.change_id
+      left join objects o on o.cluster_id = c.cluster_id and o.id = t.root_object_id
+      left join changes tc on tc.cluster_id = c.cluster_id and tc.at = t.trigger_at and tc.change_id = t.trigger_change_id
+      left join users tu on tu.cluster_id = tc.cluster_id and tu.id = tc.user_id
+     order by ${order}`;
+}
+
+/**
+ * Requests that changed nothing (refused, dry runs, no-ops, ...) in the shape of changes: rows of `events c` that meet
+ * the conditions. A request stands once, by its last stage.
+ */
+export function selectAttempts(
+  conditions: RawBuilder<unknown>[],
+  order: RawBuilder<unknown>,
+  limit: number | undefined,
+): RawBuilder<ChangeRow> {
+  return sql<ChangeRow>`
+    select c.at, c.request_id as change_id, c.seq, c.stage_at as completed_at, k.name as cluster, s.name as source, c.class, null as kind,
+           null as outcome, c.verb, null as patch_type, c.code, coalesce(o.api_group, '') as api_group, c.object_ref->>'apiVersion' as api_version,
+           coalesce(o.resource, '') as resource, c.object_ref->>'subresource' as subresource, coalesce(o.namespace, '') as namespace,
+           coalesce(o.name, '') as name, c.object_ref->>'uid' as uid, u.username, u.uid as user_uid, u.groups, u.extra,
+           i.username as impersonated_username, i.groups as impersonated_groups, coalesce(a.tool, 'unknown') as tool, a.tool_version, a.user_agent,
+           c.source_ips, coalesce(c.status->>'message', replace(c.class::text, '_', ' ')) as summary, null as flags, null as diff,
+           null as before_certainty, null as after_certainty, null as resource_version, null as generation, c.audit_id, c.request_uri,
+           (extract(epoch from c.at) * 1000000)::bigint || '-' || encode(c.digest, 'hex') || '-' || c.source_id as event_id,
+           null as attribution_state, null as attribution_rule, null as attribution_reason, null as root_api_group, null as root_resource,
+           null as root_namespace, null as root_name, null as trigger_change_id, null as trigger_at, null as trigger_username,
+           null as trigger_summary, null as trigger_api_group, null as trigger_resource, null as trigger_namespace, null as trigger_name,
+           null as content_change_id, null as content_at
+      from events c
+      join clusters k on k.id = c.cluster_id
+      join sources s on s.id = c.source_id
+      join users u on u.cluster_id = c.cluster_id and u.id = c.user_id
+      left join users i on i.cluster_id = c.cluster_id and i.id = c.impersonated_user_id
+      left join user_agents a on a.cluster_id = c.cluster_id and a.id = c.user_agent_id
+      left join objects o on o.cluster_id = c.cluster_id and o.id = c.object_id
+     where ${sql.join(conditions, sql` and `)}
+       and not exists (select from events later where later.cluster_id = c.cluster_id and later.at = c.at
+                          and later.request_id = c.request_id and later.stage > c.stage and later.class = c.class)
+     order by ${order} ${limit === undefined ? sql`` : sql`limit ${limit}`}`;
+}

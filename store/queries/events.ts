@@ -1,0 +1,163 @@
+import { type Kysely, sql } from 'kysely';
+import type { AuditEvent } from '../../core/audit-event.js';
+import { canonicalEvent, sha256 } from '../../core/canonical.js';
+import { parseMicros } from '../../core/timestamp.js';
+import type { EventClass } from '../../core/vocabulary.js';
+import type { Database, EventTable } from '../schema.js';
+import { findBodies } from './bodies.js';
+import { timeConditions } from './change-filter.js';
+import { type Keyset, type Page, pageOf } from './cursor.js';
+
+/** An event as stored, with its dictionary entries. */
+export interface EventRow extends EventTable {
+  event_id: string;
+  cluster: string;
+  source: string;
+  username: string;
+  user_uid: string | null;
+  groups: string[] | null;
+  extra: Record<string, string[]> | null;
+  impersonated_username: string | null;
+  impersonated_uid: string | null;
+  impersonated_groups: string[] | null;
+  impersonated_extra: Record<string, string[]> | null;
+  user_agent: string | null;
+  api_group: string | null;
+  resource: string | null;
+  namespace: string | null;
+  name: string | null;
+  decision: string | null;
+  reason: string | null;
+}
+
+const SELECT = sql`
+  select e.*, (extract(epoch from e.at) * 1000000)::bigint || '-' || encode(e.digest, 'hex') || '-' || e.source_id as event_id,
+         k.name as cluster, s.name as source, u.username, u.uid as user_uid, u.groups, u.extra, i.username as impersonated_username,
+         i.uid as impersonated_uid, i.groups as impersonated_groups, i.extra as impersonated_extra, a.user_agent,
+         o.api_group, o.resource, o.namespace, o.name, z.decision, z.reason`;
+const JOINS = sql`
+    join clusters k on k.id = e.cluster_id
+    join sources s on s.id = e.source_id
+    join users u on u.cluster_id = e.cluster_id and u.id = e.user_id
+    left join users i on i.cluster_id = e.cluster_id and i.id = e.impersonated_user_id
+    left join user_agents a on a.cluster_id = e.cluster_id and a.id = e.user_agent_id
+    left join objects o on o.cluster_id = e.cluster_id and o.id = e.object_id
+    left join authorizations z on z.cluster_id = e.cluster_id and z.id = e.authorization_id`;
+
+export interface EventFilter {
+  auditID?: string;
+  classes?: EventClass[];
+  stage?: EventTable['stage'];
+  since?: string;
+  until?: string;
+}
+
+/** Events of one cluster, newest first. */
+export async function findEvents(
+  db: Kysely<Database>,
+  clusterID: number,
+  filter: EventFilter,
+  after: Keyset | undefined,
+  limit: number,
+): Promise<Page<EventRow>> {
+  const conditions = [sql`e.cluster_id = ${clusterID}`, ...timeConditions(filter, sql.ref('e.at'))];
+  if (filter.auditID !== undefined) {
+    conditions.push(
+      sql`hashtextextended(e.audit_id, 0) = hashtextextended(${filter.auditID}, 0)`,
+      sql`e.audit_id = ${filter.auditID}`,
+    );
+  }
+  if (filter.classes) conditions.push(sql`e.class = any(${filter.classes}::event_class[])`);
+  if (filter.stage) conditions.push(sql`e.stage = ${filter.stage}::audit_stage`);
+  if (after) conditions.push(sql`(e.at, e.digest) < (${after.at}::timestamptz, decode(${after.id}, 'hex'))`);
+  const page = sql`select e.* from events e where ${sql.join(conditions, sql` and `)} order by e.at desc, e.digest desc limit ${limit + 1}`;
+  const { rows } =
+    await sql<EventRow>`${SELECT} from (${page}) e ${JOINS} order by e.at desc, e.digest desc`.execute(db);
+  return pageOf(rows, limit, (row) => ({ at: row.at, id: row.digest.toString('hex') }));
+}
+
+/** One event by its id (`micros-digest-source`); undefined when there is none. */
+export async function findEvent(db: Kysely<Database>, id: string): Promise<EventRow | undefined> {
+  const match = /^(\d{1,17})-([0-9a-f]{64})-(\d{1,9})$/.exec(id);
+  if (!match) return undefined;
+  const { rows } = await sql<EventRow>`
+    ${SELECT} from events e ${JOINS}
+     where e.cluster_id in (select id from clusters) and e.at = 'epoch'::timestamptz + ${match[1]!}::bigint * interval '1 microsecond'
+       and e.digest = decode(${match[2]!}, 'hex') and e.source_id = ${Number(match[3])}`.execute(db);
+  return rows[0];
+}
+
+export interface RawEvent {
+  /** The redacted Event as it was stored. */
+  event: AuditEvent;
+  /** Whether what was read back still has the digest it was stored under. */
+  digestVerified: boolean;
+}
+
+/** Puts an event together again from its columns, dictionary entries and bodies. */
+export async function findRawEvent(db: Kysely<Database>, row: EventRow): Promise<RawEvent> {
+  const bodies = await findBodies(db, row.cluster_id, [row.request_digest, row.response_digest]);
+  const event = envelopeOf(row);
+  const canonical = canonicalEvent(event, row.request_digest ?? undefined, row.response_digest ?? undefined);
+  const request = row.request_digest ? bodies.get(row.request_digest.toString('hex')) : undefined;
+  const response = row.response_digest ? bodies.get(row.response_digest.toString('hex')) : undefined;
+  if (request !== undefined) event.requestObject = request;
+  if (response !== undefined) event.responseObject = response;
+  return { event, digestVerified: sha256(canonical).equals(row.digest) };
+}
+
+function envelopeOf(row: EventRow): AuditEvent {
+  const ref = row.object_id === null ? undefined : { ...named(row), ...row.object_ref };
+  const status =
+    row.code === null && row.status === null
+      ? undefined
+      : { ...(row.code !== null && { code: row.code }), ...row.status };
+  const annotations = {
+    ...row.annotations,
+    ...(row.decision !== null && { 'authorization.k8s.io/decision': row.decision }),
+    ...(row.reason !== null && { 'authorization.k8s.io/reason': row.reason }),
+  };
+  return {
+    apiVersion: row.api_version as AuditEvent['apiVersion'],
+    level: row.level,
+    auditID: row.audit_id,
+    stage: row.stage,
+    requestURI: row.request_uri,
+    verb: row.verb,
+    user: userOf(row.username, row.user_uid, row.groups, row.extra),
+    ...(row.impersonated_username !== null && {
+      impersonatedUser: userOf(
+        row.impersonated_username,
+        row.impersonated_uid,
+        row.impersonated_groups,
+        row.impersonated_extra,
+      ),
+    }),
+    ...(row.source_ips && { sourceIPs: row.source_ips }),
+    ...(row.user_agent !== null && { userAgent: row.user_agent }),
+    ...(ref && { objectRef: ref }),
+    ...(status && { responseStatus: status }),
+    requestReceivedTimestamp: parseMicros(row.at)!,
+    stageTimestamp: parseMicros(row.stage_at)!,
+    ...(Object.keys(annotations).length > 0 && { annotations }),
+    ...(row.authentication_metadata && { authenticationMetadata: row.authentication_metadata }),
+  };
+}
+
+function named(row: EventRow) {
+  return {
+    ...(row.api_group && { apiGroup: row.api_group }),
+    ...(row.resource && { resource: row.resource }),
+    ...(row.namespace && { namespace: row.namespace }),
+    ...(row.name && { name: row.name }),
+  };
+}
+
+function userOf(
+  username: string,
+  uid: string | null,
+  groups: string[] | null,
+  extra: Record<string, string[]> | null,
+) {
+  return { username, ...(uid !== null && { uid }), ...(groups && { groups }), ...(extra && { extra }) };
+}

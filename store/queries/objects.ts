@@ -1,0 +1,91 @@
+import { type Kysely, sql } from 'kysely';
+import type { JsonObject } from '../../core/audit-event.js';
+import { type ObjectKey, objectID } from '../../core/identity.js';
+import type { Inferred } from '../../core/state.js';
+import { parseMicros } from '../../core/timestamp.js';
+import type { Certainty, EventClass } from '../../core/vocabulary.js';
+import type { Database } from '../schema.js';
+import { findBodies, objectIn } from './bodies.js';
+import { type ChangeRow, selectChanges } from './change-rows.js';
+import { type Keyset, type Page, pageOf } from './cursor.js';
+
+/** An object's state at a time, and the version that tells it. */
+export interface StateRow {
+  at: string;
+  change_id: string;
+  deleted: boolean;
+  certainty: Certainty;
+  inferred: Inferred | null;
+  resource_version: string | null;
+  flags: string[] | null;
+  object: JsonObject | undefined;
+}
+
+interface VersionRow extends Omit<StateRow, 'object'> {
+  completed_at: string;
+  order_rv: string;
+  after_digest: Buffer | null;
+}
+
+/** Versions received this close to each other are ordered by resourceVersion, not by their time. */
+const CLOSE_ROWS = 6;
+
+/** The newest version at or before a time (RFC 3339). Undefined where none is recorded by then. */
+export async function findState(
+  db: Kysely<Database>,
+  clusterID: number,
+  key: ObjectKey,
+  at: string,
+): Promise<StateRow | undefined> {
+  const { rows } = await sql<VersionRow>`
+    select at, completed_at, change_id, order_rv, deleted, after_certainty as certainty, inferred, resource_version, flags, after_digest
+      from changes
+     where cluster_id = ${clusterID} and object_id = ${objectID(key)}::uuid and after_certainty is not null and at <= ${at}::timestamptz
+     order by at desc limit ${CLOSE_ROWS}`.execute(db);
+  const [first, ...others] = rows;
+  if (!first) return undefined;
+  const newest = others.reduce((best, row) => (isNewer(row, best) ? row : best), first);
+  const bodies = await findBodies(db, clusterID, [newest.after_digest]);
+  return { ...newest, object: objectIn(bodies, newest.after_digest) };
+}
+
+function isNewer(a: VersionRow, b: VersionRow): boolean {
+  if (a.resource_version !== null && b.resource_version !== null && a.order_rv !== b.order_rv)
+    return BigInt(a.order_rv) > BigInt(b.order_rv);
+  return parseMicros(a.completed_at)! > parseMicros(b.completed_at)!;
+}
+
+/** An object's changes of every class (or of those given), newest first. */
+export async function findHistory(
+  db: Kysely<Database>,
+  clusterID: number,
+  key: ObjectKey,
+  classes: EventClass[] | undefined,
+  after: Keyset | undefined,
+  limit: number,
+): Promise<Page<ChangeRow>> {
+  const conditions = [sql`c.cluster_id = ${clusterID}`, sql`c.object_id = ${objectID(key)}::uuid`];
+  if (classes) conditions.push(sql`c.class = any(${classes}::event_class[])`);
+  if (after) conditions.push(sql`(c.at, c.change_id) < (${after.at}::timestamptz, ${after.id}::uuid)`);
+  const { rows } = await selectChanges(conditions, sql`c.at desc, c.change_id desc`, limit + 1).execute(db);
+  return pageOf(rows, limit, (row) => ({ at: row.at, id: row.change_id }));
+}
+
+/** Known objects of a cluster by any of their names. */
+export async function findObjects(
+  db: Kysely<Database>,
+  clusterID: number,
+  filter: { namespace?: string; resource?: string; group?: string; name?: string },
+  limit: number,
+): Promise<Array<{ api_group: string; resource: string; namespace: string; name: string }>> {
+  let query = db
+    .selectFrom('objects')
+    .select(['api_group', 'resource', 'namespace', 'name'])
+    .where('cluster_id', '=', clusterID)
+    .where('name', '<>', '');
+  if (filter.namespace !== undefined) query = query.where('namespace', '=', filter.namespace);
+  if (filter.resource !== undefined) query = query.where('resource', '=', filter.resource);
+  if (filter.group !== undefined) query = query.where('api_group', '=', filter.group);
+  if (filter.name !== undefined) query = query.where('name', '=', filter.name);
+  return query.orderBy('namespace').orderBy('resource').orderBy('name').limit(limit).execute();
+}
