@@ -50,8 +50,7 @@ export function cleanManifest(state: JsonObject): Manifest {
     }
   }
   const redacted = dropRedacted(object, '', '', '');
-  for (const path of redacted)
-    warnings.push(`${path}: a secret value, which is never stored; the field is left out, set it yourself`);
+  for (const { path, left } of redacted) warnings.push(secretWarning(path, left));
   for (const path of ASSIGNED[String(object.kind)] ?? []) {
     if (hasPath(object, path))
       warnings.push(`${path}: was assigned by the cluster; remove it if the apiserver refuses it`);
@@ -59,26 +58,34 @@ export function cleanManifest(state: JsonObject): Manifest {
   return { object, warnings };
 }
 
-/** Removes every redacted value: a wrong value applied would be worse than a missing one. Returns their paths. */
-function dropRedacted(value: JsonObject | Json[], path: string, field: string, parent: string): string[] {
-  const found: string[] = [];
-  const keys = Array.isArray(value) ? listKeys(field, parent, value, value)?.before : undefined;
+function secretWarning(path: string, left: boolean): string {
+  const what = left
+    ? 'a placeholder stands for it: replace it before you apply this'
+    : 'the field is left out: set it yourself';
+  return `${path}: a secret value, which is never stored; ${what}`;
+}
+
+/**
+ * Takes redacted values out: a wrong value applied would be worse than a missing one. List items stay, since others
+ * would change places. Returns their paths, and whether a placeholder was left.
+ */
+function dropRedacted(
+  value: JsonObject | Json[],
+  path: string,
+  field: string,
+  parent: string,
+): Array<{ path: string; left: boolean }> {
+  const found: Array<{ path: string; left: boolean }> = [];
+  const list = Array.isArray(value);
+  const keys = list ? listKeys(field, parent, value, value)?.before : undefined;
   for (const [key, item] of Object.entries(value)) {
-    const below = Array.isArray(value)
-      ? appendSegment(path, keys ? { item: keys[Number(key)]! } : { index: Number(key) })
-      : appendSegment(path, { key });
+    const index = Number(key);
+    const below = appendSegment(path, !list ? { key } : keys ? { item: keys[index]! } : { index });
     if (typeof item === 'string' && item.includes(REDACTED)) {
-      found.push(below);
-      if (!Array.isArray(value)) delete value[key];
+      found.push({ path: below, left: list });
+      if (!list) delete value[key];
     } else if (typeof item === 'object' && item !== null) {
-      found.push(
-        ...dropRedacted(
-          item,
-          below,
-          Array.isArray(value) ? field : key,
-          Array.isArray(value) ? parent : field,
-        ),
-      );
+      found.push(...dropRedacted(item, below, list ? field : key, list ? parent : field));
     }
   }
   return found;

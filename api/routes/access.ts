@@ -1,5 +1,4 @@
 import { type Static, Type } from 'typebox';
-import { builtInController } from '../../core/actors.js';
 import { findChanges } from '../../store/queries/changes.js';
 import { decodeCursor } from '../../store/queries/cursor.js';
 import type { Api } from '../api.js';
@@ -35,7 +34,7 @@ function accessItem(item: ChangeItem): Static<typeof AccessSchema> {
   return { ...item, ...(container && { container }), ...(command.length > 0 && { command }) };
 }
 
-const ACCESS_SUBRESOURCES = new Set(['exec', 'attach', 'portforward', 'proxy', 'ephemeralcontainers']);
+const ACCESS_SUBRESOURCES = ['exec', 'attach', 'portforward', 'proxy', 'ephemeralcontainers'];
 
 export function accessRoutes({ server, deps, auth }: Api): void {
   const onRequest = auth.require('reader');
@@ -55,7 +54,8 @@ export function accessRoutes({ server, deps, auth }: Api): void {
       const { limit = 50, cursor, all: withRefused, ...rest } = query;
       const filter = {
         ...readFilter(rest),
-        classes: withRefused ? (['access', 'rejected'] as const).slice() : (['access'] as const).slice(),
+        classes: withRefused ? ['access' as const, 'rejected' as const] : ['access' as const],
+        ...(withRefused && { subresources: ACCESS_SUBRESOURCES }),
       };
       const page = await findChanges(deps.db, {
         filter,
@@ -64,10 +64,7 @@ export function accessRoutes({ server, deps, auth }: Api): void {
         after: decodeCursor(cursor),
         limit,
       });
-      const items = page.items.filter(
-        (row) => row.class === 'access' || ACCESS_SUBRESOURCES.has(row.subresource ?? ''),
-      );
-      return { items: items.map(changeItem).map(accessItem), next: page.next };
+      return { items: page.items.map(changeItem).map(accessItem), next: page.next };
     },
   );
 
@@ -84,7 +81,11 @@ export function accessRoutes({ server, deps, auth }: Api): void {
     },
     async ({ query }) => {
       const { limit = 50, cursor, all: withControllers, ...rest } = query;
-      const filter = { ...readFilter(rest), classes: ['secret_read' as const] };
+      const filter = {
+        ...readFilter(rest),
+        classes: ['secret_read' as const],
+        withoutControllers: !withControllers,
+      };
       const page = await findChanges(deps.db, {
         filter,
         all: false,
@@ -92,10 +93,7 @@ export function accessRoutes({ server, deps, auth }: Api): void {
         after: decodeCursor(cursor),
         limit,
       });
-      const rows = withControllers
-        ? page.items
-        : page.items.filter((row) => builtInController(row.username) === undefined);
-      return { items: rows.map(changeItem), next: page.next };
+      return { items: page.items.map(changeItem), next: page.next };
     },
   );
 }

@@ -1,4 +1,5 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely';
+import { builtInController } from '../../core/actors.js';
 import { objectID } from '../../core/identity.js';
 import type { ChangeKind, EventClass } from '../../core/vocabulary.js';
 import type { Database } from '../schema.js';
@@ -20,6 +21,10 @@ export interface ChangeFilter {
   classes?: EventClass[];
   /** Field paths; a path stands for all below it, `[*]` for any list item. */
   fields?: string[];
+  /** Subresources of the request. */
+  subresources?: string[];
+  /** Leaves out what built-in controllers did. */
+  withoutControllers?: boolean;
   since?: string;
   until?: string;
 }
@@ -32,6 +37,8 @@ export interface ResolvedFilter {
   clusterID: number;
   objectIDs: string[] | undefined;
   userIDs: string[] | undefined;
+  /** Users to leave out. */
+  exceptIDs: string[];
   filter: ChangeFilter;
 }
 
@@ -55,7 +62,8 @@ export async function resolveFilter(
   const objectIDs = filter.names?.length ? await findObjectIDs(db, clusterID, filter) : undefined;
   const userIDs = filter.actors?.length ? await findUserIDs(db, clusterID, filter.actors) : undefined;
   if (objectIDs?.length === 0 || userIDs?.length === 0) return undefined;
-  return { clusterID, objectIDs, userIDs, filter };
+  const exceptIDs = filter.withoutControllers ? await findControllerIDs(db, clusterID) : [];
+  return { clusterID, objectIDs, userIDs, exceptIDs, filter };
 }
 
 async function findUserIDs(db: Kysely<Database>, clusterID: number, actors: string[]): Promise<string[]> {
@@ -73,6 +81,16 @@ async function findUserIDs(db: Kysely<Database>, clusterID: number, actors: stri
     .limit(MAX_LOOKUP)
     .execute();
   return rows.map((row) => row.id);
+}
+
+async function findControllerIDs(db: Kysely<Database>, clusterID: number): Promise<string[]> {
+  const rows = await db
+    .selectFrom('users')
+    .select(['id', 'username'])
+    .where('cluster_id', '=', clusterID)
+    .where('username', 'like', 'system:%')
+    .execute();
+  return rows.filter((row) => builtInController(row.username) !== undefined).map((row) => row.id);
 }
 
 /** Objects by name are looked up by index, except where group, resource and namespace are told too: then the id is known. */
@@ -119,7 +137,7 @@ function likeOf(pattern: string): string {
 
 /** The conditions on rows of `changes c`. */
 export function changeConditions(
-  { clusterID, objectIDs, userIDs, filter }: ResolvedFilter,
+  { clusterID, objectIDs, userIDs, exceptIDs, filter }: ResolvedFilter,
   all: boolean,
 ): RawBuilder<unknown>[] {
   const conditions = [sql`c.cluster_id = ${clusterID}`, ...timeConditions(filter, sql.ref('c.at'))];
@@ -133,6 +151,8 @@ export function changeConditions(
     conditions.push(
       sql`(c.user_id = any(${userIDs}::bigint[]) or c.impersonated_user_id = any(${userIDs}::bigint[]))`,
     );
+  if (exceptIDs.length > 0) conditions.push(sql`c.user_id <> all(${exceptIDs}::bigint[])`);
+  if (filter.subresources?.length) conditions.push(oneOf('c.subresource', filter.subresources));
   if (filter.namespaces?.length) conditions.push(oneOf('c.namespace', filter.namespaces));
   if (filter.resources?.length) conditions.push(resourceCondition(filter.resources, 'c'));
   if (filter.tools?.length) conditions.push(oneOf('c.tool', filter.tools));

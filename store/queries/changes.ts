@@ -85,7 +85,7 @@ function canBeAttempt(filter: ChangeFilter): boolean {
 }
 
 function attemptConditions(
-  { clusterID, objectIDs, userIDs, filter }: ResolvedFilter,
+  { clusterID, objectIDs, userIDs, exceptIDs, filter }: ResolvedFilter,
   classes: EventClass[],
 ): RawBuilder<unknown>[] {
   const conditions = [
@@ -98,6 +98,9 @@ function attemptConditions(
     conditions.push(
       sql`(c.user_id = any(${userIDs}::bigint[]) or c.impersonated_user_id = any(${userIDs}::bigint[])) and c.class <> 'stage'`,
     );
+  if (exceptIDs.length > 0) conditions.push(sql`c.user_id <> all(${exceptIDs}::bigint[])`);
+  if (filter.subresources?.length)
+    conditions.push(sql`c.object_ref->>'subresource' = any(${filter.subresources}::text[])`);
   if (filter.namespaces?.length) conditions.push(sql`o.namespace = any(${filter.namespaces}::text[])`);
   if (filter.resources?.length) conditions.push(resourceCondition(filter.resources, 'o'));
   if (filter.tools?.length) conditions.push(sql`a.tool = any(${filter.tools}::text[])`);
