@@ -57,6 +57,7 @@ describe('a pool', () => {
     );
     await expect(held.query('select 1')).rejects.toThrow();
     held.release(true);
+    await expect.poll(() => pool.idleCount).toBe(0);
     expect((await pool.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
   });
 
