@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { registerApi } from '../api/api.js';
 import type { ApiDeps } from '../api/deps.js';
+import { readVersion } from '../cli/version.js';
 import { webhookKubeconfig } from '../ingest/webhook/kubeconfig.js';
 import { attributeJob } from '../jobs/attribute.js';
 import { partitionsJob } from '../jobs/partitions.js';
@@ -18,7 +19,6 @@ import { type IngestRole, startIngest } from './ingest-role.js';
 import { buildServer } from './server.js';
 import { openStore } from './store-connection.js';
 import { openTls } from './tls.js';
-import { readVersion } from './version.js';
 
 export interface System {
   /** Base URLs, with the ports really bound. */

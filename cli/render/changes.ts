@@ -1,0 +1,221 @@
+import type { Colors } from './colors.js';
+import { type Column, renderTable } from './table.js';
+import { age, clock, safe } from './text.js';
+
+/** The part of the API's change that the terminal shows. */
+export interface Change {
+  id: string;
+  seq: string;
+  at: string;
+  cluster: string;
+  class: string;
+  kind?: string;
+  outcome?: string;
+  verb: string;
+  patchType?: string;
+  code?: number;
+  object: {
+    group: string;
+    resource: string;
+    namespace?: string;
+    name?: string;
+    subresource?: string;
+    text: string;
+  };
+  actor: { username: string; groups?: string[]; impersonatedUser?: { username: string } };
+  tool: { name: string; version?: string };
+  sourceIPs?: string[];
+  summary: string;
+  flags: string[];
+  diff?: FieldChange[];
+  certainty?: { before?: string; after?: string };
+  resourceVersion?: string;
+  auditID: string;
+  attribution?: {
+    state: string;
+    rule: string;
+    reason?: string;
+    root?: { text: string };
+    trigger?: { id: string; at: string; actor?: string; object?: { text: string }; summary?: string };
+  };
+}
+
+export interface FieldChange {
+  path: string;
+  op: string;
+  before?: unknown;
+  after?: unknown;
+  certainty: string;
+}
+
+export interface View {
+  width: number;
+  colors: Colors;
+  now: number;
+  utc: boolean;
+  wide: boolean;
+}
+
+export function actorText(change: Change): string {
+  const name = change.actor.username || 'unresolved';
+  return change.actor.impersonatedUser ? `${name} as ${change.actor.impersonatedUser.username}` : name;
+}
+
+export function objectText(change: Change): string {
+  const { resource, namespace, name, subresource } = change.object;
+  const place = [namespace, `${resource}${subresource && subresource !== 'scale' ? `/${subresource}` : ''}`]
+    .filter(Boolean)
+    .join(' ');
+  return name ? `${place}/${name}` : place;
+}
+
+const RISKY = new Set([
+  'rbac_grant',
+  'exec',
+  'attach',
+  'port_forward',
+  'debug',
+  'delete',
+  'delete_collection',
+  'token_request',
+]);
+
+/** Who changed what: one line each, and the cause where something else set it off. */
+export function renderChanges(changes: Change[], view: View): string {
+  const { colors } = view;
+  const columns: Column<Change>[] = [
+    {
+      head: 'WHEN',
+      value: (row) =>
+        view.wide
+          ? clock(row.at, view.utc)
+          : `${clock(row.at, view.utc).slice(5)} (${age(row.at, view.now)})`,
+      paint: (text) => colors.dim(text),
+    },
+    { head: 'ACTOR', value: actorText, paint: (text) => colors.cyan(text) },
+    {
+      head: 'DID',
+      value: didText,
+      paint: (text, row) =>
+        RISKY.has(row.kind ?? '') ? colors.yellow(text) : row.kind ? text : colors.dim(text),
+    },
+    { head: 'OBJECT', value: objectText },
+    { head: 'WHAT', value: whatText, flexible: true },
+    { head: 'VIA', value: (row) => row.tool.name, paint: (text) => colors.dim(text) },
+  ];
+  if (view.wide) {
+    columns.splice(1, 0, { head: 'CLUSTER', value: (row) => row.cluster });
+    columns.push({ head: 'ID', value: (row) => row.id });
+  }
+  return renderTable(columns, changes, {
+    width: view.wide ? Number.POSITIVE_INFINITY : view.width,
+    colors,
+    note: causeText,
+  });
+}
+
+function didText(change: Change): string {
+  return (change.kind ?? `${change.class} ${change.verb}`).replaceAll('_', ' ');
+}
+
+function whatText(change: Change): string {
+  const marks: string[] = [];
+  if (change.flags.includes('generation_gap')) marks.push('some of it may be another’s doing');
+  if (change.flags.includes('audit_id_reused')) marks.push('auditID reused');
+  if (change.outcome === 'unknown') marks.push('outcome unknown');
+  return marks.length > 0 ? `${change.summary} [${marks.join('; ')}]` : change.summary;
+}
+
+function causeText(change: Change): string | undefined {
+  const { attribution } = change;
+  if (!attribution) return undefined;
+  if (attribution.state === 'unresolved') return `unresolved: ${attribution.reason ?? 'no cause was found'}`;
+  const { trigger } = attribution;
+  if (trigger)
+    return `because ${trigger.actor ?? 'someone'}: ${trigger.object?.text ?? ''} ${trigger.summary ?? ''}`.trim();
+  return attribution.root ? `for ${attribution.root.text}` : undefined;
+}
+
+/** A change in full. */
+export function renderChange(change: Change & Detail, view: View): string {
+  const { colors } = view;
+  const rows: Array<[string, string | undefined]> = [
+    ['Change', change.id],
+    [
+      'When',
+      `${clock(change.at, view.utc)}${view.utc ? 'Z' : ''} (${age(change.at, view.now)} ago)${change.latencyMs === undefined ? '' : `, took ${change.latencyMs} ms`}`,
+    ],
+    [
+      'Who',
+      `${actorText(change)}${change.actor.groups?.length ? `  (${change.actor.groups.join(', ')})` : ''}`,
+    ],
+    [
+      'Did',
+      `${didText(change)}  (${[change.verb, change.patchType, change.code].filter(Boolean).join(', ')}; ${change.outcome ?? change.class})`,
+    ],
+    [
+      'Object',
+      `${change.object.text}${change.object.subresource ? ` (${change.object.subresource})` : ''} in ${change.cluster}`,
+    ],
+    [
+      'With',
+      `${[change.tool.name, change.tool.version].filter(Boolean).join(' ')}${change.sourceIPs ? ` from ${change.sourceIPs.join(', ')}` : ''}`,
+    ],
+    ['Allowed by', change.decision?.reason],
+    ['Because', causeText(change)],
+    [
+      'Known',
+      change.certainty
+        ? `before: ${change.certainty.before ?? 'unknown'}, after: ${change.certainty.after ?? 'unknown'}`
+        : undefined,
+    ],
+    ['Flags', change.flags.length > 0 ? change.flags.join(', ') : undefined],
+    ['Audit-ID', change.auditID],
+  ];
+  const lines = rows.flatMap(([name, value]) =>
+    value === undefined ? [] : [`${colors.bold(`${name}:`.padEnd(12))}${safe(value)}`],
+  );
+  lines.push('', safe(change.summary));
+  if (change.diff && change.diff.length > 0) lines.push('', renderDiff(change.diff, colors).trimEnd());
+  if (change.consequences && change.consequences.length > 0) {
+    lines.push('', colors.bold('Set off:'));
+    for (const item of change.consequences)
+      lines.push(
+        safe(
+          `  ${clock(item.at, view.utc).slice(11)} ${didText(item)} ${objectText(item)} by ${actorText(item)}`,
+        ),
+      );
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+export interface Detail {
+  latencyMs?: number;
+  decision?: { decision?: string; reason?: string };
+  consequences?: Change[];
+}
+
+/** Field changes as a unified diff would show them; what is not certain says so. */
+export function renderDiff(diff: FieldChange[], colors: Colors): string {
+  const lines: string[] = [];
+  for (const change of diff) {
+    const doubt = change.certainty === 'exact' ? '' : colors.dim(`  # ${change.certainty}`);
+    lines.push(colors.bold(safe(change.path)) + doubt);
+    if (change.op === 'reorder') {
+      lines.push(`  order: ${safe(valueText(change.before))}`, `     now: ${safe(valueText(change.after))}`);
+      continue;
+    }
+    if ('before' in change) for (const line of linesOf(change.before)) lines.push(colors.red(`- ${line}`));
+    if ('after' in change) for (const line of linesOf(change.after)) lines.push(colors.green(`+ ${line}`));
+  }
+  return lines.length > 0 ? `${lines.join('\n')}\n` : '';
+}
+
+function linesOf(value: unknown): string[] {
+  const text = typeof value === 'string' ? value : JSON.stringify(value, null, 2);
+  return text.split('\n').map(safe);
+}
+
+function valueText(value: unknown): string {
+  return Array.isArray(value) ? value.join(', ') : JSON.stringify(value);
+}
