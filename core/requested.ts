@@ -1,7 +1,7 @@
 import type { Json, JsonObject } from './audit-event.js';
 import { isJsonObject } from './classify.js';
-import type { FieldChange } from './diff/diff.js';
 import { valueAt } from './diff/apply-diff.js';
+import type { FieldChange } from './diff/diff.js';
 import { patchedPaths } from './patch/apply-patch.js';
 import { inferPatchType } from './patch/infer-patch-type.js';
 import type { PatchType } from './vocabulary.js';

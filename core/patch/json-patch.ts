@@ -10,7 +10,7 @@ export function applyJsonPatch(object: JsonObject, operations: readonly Json[]):
     if (typeof operation !== 'object' || operation === null || Array.isArray(operation)) return undefined;
     const { op, path, from, value } = operation;
     if (typeof path !== 'string') return undefined;
-    const source = typeof from === 'string' ? get(root, from) : undefined;
+    const source: Json | undefined = typeof from === 'string' ? get(root, from) : undefined;
     const applied: Json | undefined =
       op === 'test'
         ? deepEqual(get(root, path) ?? null, value ?? null)
