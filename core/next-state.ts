@@ -60,7 +60,7 @@ function inferredState(write: Write, before: ObjectState): ObjectState {
     );
   }
   if (write.subresource === 'binding' && before.object) {
-    const target = isJsonObject(request?.target as Json) ? (request?.target as JsonObject).name : undefined;
+    const target = request && isJsonObject(request.target) ? request.target.name : undefined;
     if (typeof target === 'string') {
       const spec = isJsonObject(before.object.spec) ? before.object.spec : {};
       return doubted(

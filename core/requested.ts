@@ -33,7 +33,7 @@ export function requestedChanges(write: Write, after: JsonObject | undefined): F
     }
     if (type !== 'ambiguous') return undefined;
   }
-  return patchedPaths(type === 'ambiguous' ? 'merge' : type!, write.request as Json, after).map((path) => {
+  return patchedPaths(type === 'ambiguous' ? 'strategic' : type!, write.request as Json, after).map((path) => {
     const value = after && valueAt(after, path);
     return value === undefined
       ? { path, op: 'remove' as const }

@@ -108,8 +108,7 @@ export class CopyRows {
 
   /** timestamptz from microseconds since the Unix epoch */
   time(micros: number | undefined): void {
-    if (micros === undefined) return this.null();
-    this.int8(BigInt(micros) - POSTGRES_EPOCH);
+    this.int8(micros === undefined ? undefined : BigInt(micros) - POSTGRES_EPOCH);
   }
 
   jsonb(value: unknown): void {

@@ -27,9 +27,11 @@ function filesOf(folder: string): string[] {
 
 function importsOf(path: string): string[] {
   const text = readFileSync(path, 'utf8');
-  return [...text.matchAll(/(?:^|\n)(?:import|export)[^'"\n;]*?(?:\n[^'"]*?)?from '([^']+)'|import\('([^']+)'\)|(?:^|\n)import '([^']+)'/g)].map(
-    (match) => match[1] ?? match[2] ?? match[3]!,
-  );
+  return [
+    ...text.matchAll(
+      /(?:^|\n)(?:import|export)[^'"\n;]*?(?:\n[^'"]*?)?from '([^']+)'|import\('([^']+)'\)|(?:^|\n)import '([^']+)'/g,
+    ),
+  ].map((match) => match[1] ?? match[2] ?? match[3]!);
 }
 
 describe.each(Object.keys(ALLOWED))('%s/', (folder) => {
@@ -39,7 +41,8 @@ describe.each(Object.keys(ALLOWED))('%s/', (folder) => {
       for (const specifier of importsOf(path)) {
         if (specifier.startsWith('.')) {
           const target = relative(ROOT, resolve(dirname(path), specifier)).split('/')[0]!;
-          if (target !== folder && !ALLOWED[folder]!.includes(target)) wrong.push(`${relative(ROOT, path)} -> ${target}/`);
+          if (target !== folder && !ALLOWED[folder]!.includes(target))
+            wrong.push(`${relative(ROOT, path)} -> ${target}/`);
         } else if (folder === 'core' && !CORE_BUILTINS.includes(specifier)) {
           wrong.push(`${relative(ROOT, path)} -> ${specifier}`);
         }

@@ -62,10 +62,8 @@ export function actorText(change: Change): string {
 }
 
 export function objectText(change: Change): string {
-  const { resource, namespace, name, subresource } = change.object;
-  const place = [namespace, `${resource}${subresource && subresource !== 'scale' ? `/${subresource}` : ''}`]
-    .filter(Boolean)
-    .join(' ');
+  const { resource, namespace, name } = change.object;
+  const place = namespace ? `${namespace} ${resource}` : resource;
   return name ? `${place}/${name}` : place;
 }
 
@@ -92,16 +90,16 @@ export function renderChanges(changes: Change[], view: View): string {
           : `${clock(row.at, view.utc).slice(5)} (${age(row.at, view.now)})`,
       paint: (text) => colors.dim(text),
     },
-    { head: 'ACTOR', value: actorText, paint: (text) => colors.cyan(text) },
+    { head: 'ACTOR', value: actorText, most: 36, paint: (text) => colors.cyan(text) },
     {
       head: 'DID',
       value: didText,
       paint: (text, row) =>
         RISKY.has(row.kind ?? '') ? colors.yellow(text) : row.kind ? text : colors.dim(text),
     },
-    { head: 'OBJECT', value: objectText },
+    { head: 'OBJECT', value: objectText, most: 44 },
     { head: 'WHAT', value: whatText, flexible: true },
-    { head: 'VIA', value: (row) => row.tool.name, paint: (text) => colors.dim(text) },
+    { head: 'VIA', value: (row) => row.tool.name, most: 18, paint: (text) => colors.dim(text) },
   ];
   if (view.wide) {
     columns.splice(1, 0, { head: 'CLUSTER', value: (row) => row.cluster });

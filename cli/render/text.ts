@@ -14,7 +14,7 @@ const WIDE =
 
 /** Columns that a text takes on a terminal. */
 export function widthOf(text: string): number {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: plain ASCII needs no segmenting
+  // Plain ASCII needs no segmenting.
   if (/^[\x20-\x7e]*$/.test(text)) return text.length;
   let width = 0;
   for (const { segment } of segmenter.segment(text)) width += WIDE.test(segment) ? 2 : 1;
@@ -22,7 +22,7 @@ export function widthOf(text: string): number {
 }
 
 /** A text cut to a width, with an ellipsis where something is missing. */
-export function fit(text: string, width: number): string {
+export function clip(text: string, width: number): string {
   if (widthOf(text) <= width) return text;
   let result = '';
   let used = 0;

@@ -29,10 +29,10 @@ function diffValues(
   changes: FieldChange[],
 ): void {
   if (before === after) return;
-  if (isMap(before) && isMap(after)) return diffMaps(before, after, path, field, changes);
-  if (Array.isArray(before) && Array.isArray(after))
-    return diffLists(before, after, path, field, parent, changes);
-  changes.push({ path, op: 'replace', before, after });
+  if (isMap(before) && isMap(after)) diffMaps(before, after, path, field, changes);
+  else if (Array.isArray(before) && Array.isArray(after))
+    diffLists(before, after, path, field, parent, changes);
+  else changes.push({ path, op: 'replace', before, after });
 }
 
 function diffMaps(
@@ -67,7 +67,10 @@ function diffLists(
   changes: FieldChange[],
 ): void {
   const keys = listKeys(field, parent, before, after);
-  if (!keys) return diffPositions(before, after, path, field, changes);
+  if (!keys) {
+    diffPositions(before, after, path, field, changes);
+    return;
+  }
   const right = new Map(keys.after.map((key, i) => [key, after[i]!]));
   const left = new Set(keys.before);
   for (const [i, key] of keys.before.entries()) {

@@ -47,11 +47,18 @@ export function patchedPaths(type: PatchType, body: Json, object: JsonObject | u
     return [...new Set(paths)];
   }
   if (isMap(body)) collect(body, '', '', '', type, paths);
-  return paths.filter((path) => type !== 'apply' || !IDENTITY.has(path));
+  return paths.filter((path) => !IDENTITY.has(path));
 }
 
-/** What every applied manifest repeats to say which object it is. */
-const IDENTITY = new Set(['apiVersion', 'kind', 'metadata.name', 'metadata.namespace']);
+/** What a manifest repeats to say which object, and which version of it, is meant. */
+const IDENTITY = new Set([
+  'apiVersion',
+  'kind',
+  'metadata.name',
+  'metadata.namespace',
+  'metadata.uid',
+  'metadata.resourceVersion',
+]);
 
 function collect(
   value: JsonObject,

@@ -143,8 +143,7 @@ export function changeConditions(
   const conditions = [sql`c.cluster_id = ${clusterID}`, ...timeConditions(filter, sql.ref('c.at'))];
   const classes = filter.classes ?? (all ? undefined : VISIBLE);
   // Written out, since the indexes for default questions hold these classes only.
-  if (classes && classes.every((item) => VISIBLE.includes(item)))
-    conditions.push(sql`c.class in ('change', 'access')`);
+  if (classes?.every((item) => VISIBLE.includes(item))) conditions.push(sql`c.class in ('change', 'access')`);
   if (classes && classes !== VISIBLE) conditions.push(sql`c.class = any(${classes}::event_class[])`);
   if (objectIDs) conditions.push(sql`c.object_id = any(${objectIDs}::uuid[])`);
   if (userIDs)

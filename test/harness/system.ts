@@ -15,18 +15,30 @@ export interface RunningSystem {
 }
 
 /** Starts the real program in a process of its own, on free ports, and waits until it serves. */
-export async function startSystem(dataDir: string, environment: Record<string, string> = {}): Promise<RunningSystem> {
+export async function startSystem(
+  dataDir: string,
+  environment: Record<string, string> = {},
+): Promise<RunningSystem> {
   const child = spawn(process.execPath, ['--import', 'tsx', join(ROOT, 'main/main.ts')], {
     cwd: ROOT,
-    env: { ...process.env, WHOCHANGED_DATA_DIR: dataDir, WHOCHANGED_HTTP_PORT: '0', WHOCHANGED_HTTPS_PORT: '0', WHOCHANGED_HTTPS_HOST: '127.0.0.1', ...environment },
+    env: {
+      ...process.env,
+      WHOCHANGED_DATA_DIR: dataDir,
+      WHOCHANGED_HTTP_PORT: '0',
+      WHOCHANGED_HTTPS_PORT: '0',
+      WHOCHANGED_HTTPS_HOST: '127.0.0.1',
+      ...environment,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => (output += text));
   const exited = new Promise<void>((done) => child.once('exit', () => done()));
   const until = Date.now() + 40_000;
   while (!/whochanged is up/.test(output)) {
-    if (child.exitCode !== null || Date.now() > until) throw new Error(`whochanged did not start:\n${output}`);
+    if (child.exitCode !== null || Date.now() > until)
+      throw new Error(`whochanged did not start:\n${output}`);
     await new Promise((done) => setTimeout(done, 50));
   }
   const http = /listening at (http:\/\/127\.0\.0\.1:\d+)/.exec(output)![1]!;

@@ -24,7 +24,11 @@ afterAll(async () => {
 async function post(body: string): Promise<{ spooled: number }> {
   for (let attempt = 0; attempt < 60; attempt++) {
     try {
-      const response = await fetch(`${system.http}/ingest/v1/audit/default?timeout=30s`, { method: 'POST', body, headers: { authorization: `Bearer ${token}` } });
+      const response = await fetch(`${system.http}/ingest/v1/audit/default?timeout=30s`, {
+        method: 'POST',
+        body,
+        headers: { authorization: `Bearer ${token}` },
+      });
       if (response.ok) return (await response.json()) as { spooled: number };
     } catch {
       // The connection broke: the answer, if there was one, is lost.
@@ -39,10 +43,18 @@ async function postmasterPid(): Promise<number> {
 }
 
 async function counts(): Promise<{ events: number; distinct: number; changes: number }> {
-  const pool = createPool({ host: join(folder, 'postgres/run'), user: 'whochanged', database: 'postgres', poolSize: 1, applicationName: 'test' });
+  const pool = createPool({
+    host: join(folder, 'postgres/run'),
+    user: 'whochanged',
+    database: 'postgres',
+    poolSize: 1,
+    applicationName: 'test',
+  });
   pool.on('error', () => undefined);
   try {
-    const { rows } = await pool.query('select count(*)::int as events, count(distinct digest)::int as distinct, (select count(*)::int from changes) as changes from events');
+    const { rows } = await pool.query(
+      'select count(*)::int as events, count(distinct digest)::int as distinct, (select count(*)::int from changes) as changes from events',
+    );
     return rows[0];
   } finally {
     await pool.end();
@@ -53,12 +65,17 @@ describe('whochanged under kill -9', () => {
   it('loses no acknowledged event and stores none twice, whoever is killed', async () => {
     const cluster = new Cluster();
     const batches = Array.from({ length: 120 }, (_, batch) =>
-      eventList(Array.from({ length: 20 }, (_, i) => cluster.deployment('create', `app-${batch}-${i}`, { image: `web:${i}` }))),
+      eventList(
+        Array.from({ length: 20 }, (_, i) =>
+          cluster.deployment('create', `app-${batch}-${i}`, { image: `web:${i}` }),
+        ),
+      ),
     );
     let spooled = 0;
     const queue = [...batches];
     const senders = Array.from({ length: 4 }, async () => {
-      for (let body = queue.shift(); body !== undefined; body = queue.shift()) spooled += (await post(body)).spooled;
+      for (let body = queue.shift(); body !== undefined; body = queue.shift())
+        spooled += (await post(body)).spooled;
     });
     const reached = async (sent: number) => {
       while (batches.length - queue.length < sent) await new Promise((done) => setTimeout(done, 5));
@@ -72,9 +89,13 @@ describe('whochanged under kill -9', () => {
     process.kill(await postmasterPid(), 'SIGKILL');
     await Promise.all(senders);
     // What went to the spool arrives by itself.
-    await expect.poll(async () => (await counts().catch(() => ({ events: 0 }))).events, { timeout: 20_000 }).toBe(2400);
+    await expect
+      .poll(async () => (await counts().catch(() => ({ events: 0 }))).events, { timeout: 20_000 })
+      .toBe(2400);
     expect(await counts()).toEqual({ events: 2400, distinct: 2400, changes: 2400 });
     expect(spooled).toBeGreaterThan(0);
-    await expect.poll(async () => (await readdir(join(folder, 'spool'))).filter((name) => name.endsWith('.spool'))).toEqual([]);
+    await expect
+      .poll(async () => (await readdir(join(folder, 'spool'))).filter((name) => name.endsWith('.spool')))
+      .toEqual([]);
   }, 120_000);
 });

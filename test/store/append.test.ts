@@ -53,7 +53,8 @@ function story(): Array<Record<string, unknown>> {
     ...bare
   } = cluster.deployment('patch', 'web', { image: 'web:3', replicas: 5 });
   events.push({ ...bare, level: 'Metadata' });
-  events.push(cluster.deployment('patch', 'web', { image: 'web:4', replicas: 5 }));
+  const patch = { spec: { template: { spec: { containers: [{ name: 'web', image: 'web:4' }] } } } };
+  events.push(cluster.deployment('patch', 'web', { image: 'web:4', replicas: 5 }, { requestObject: patch }));
   events.push(cluster.deployment('delete', 'web', { image: '' }));
   events.push(cluster.deployment('create', 'web', { image: 'web:9' }));
   events.push(cluster.deployment('patch', 'web', { image: 'web:9', replicas: 0 }));
@@ -81,7 +82,7 @@ describe('Ledger.append', () => {
       'access |  | ',
       'access | exec | exec into web: sh',
       'change | update | updated (content not recorded) | content_not_recorded',
-      'change | update | image web: web:2 → web:4',
+      'change | update | set image web=web:4 | before_unknown',
       'change | delete | deleted (web:4, 5 replicas)',
       'change | create | created (web:9, 1 replica)',
       'change | scale | replicas: 1 → 0',

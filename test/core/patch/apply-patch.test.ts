@@ -19,7 +19,7 @@ const WEB: JsonObject = {
   },
 };
 const containers = (object: JsonObject | undefined) =>
-  ((object?.spec as JsonObject).template as { spec: { containers: JsonObject[] } }).spec.containers;
+  ((object!.spec as JsonObject).template as { spec: { containers: JsonObject[] } }).spec.containers;
 
 describe('applyPatch', () => {
   it.each<[string, PatchType, Json, (object: JsonObject | undefined) => unknown, unknown]>([
@@ -55,14 +55,14 @@ describe('applyPatch', () => {
       'a list of scalars merges where it is a set',
       'strategic',
       { metadata: { finalizers: ['b/y'] } },
-      (o) => (o?.metadata as JsonObject).finalizers,
+      (o) => (o!.metadata as JsonObject).finalizers,
       ['a/x', 'b/y'],
     ],
     [
       'and is taken from',
       'strategic',
       { metadata: { '$deleteFromPrimitiveList/finalizers': ['a/x'] } },
-      (o) => (o?.metadata as JsonObject).finalizers,
+      (o) => (o!.metadata as JsonObject).finalizers,
       [],
     ],
     [
@@ -76,7 +76,7 @@ describe('applyPatch', () => {
       'null removes',
       'merge',
       { metadata: { labels: { app: null } } },
-      (o) => (o?.metadata as JsonObject).labels,
+      (o) => (o!.metadata as JsonObject).labels,
       {},
     ],
     [
@@ -90,7 +90,7 @@ describe('applyPatch', () => {
         { op: 'add', path: '/metadata/labels/a~1b', value: 'c' },
         { op: 'remove', path: '/metadata/labels/app' },
       ],
-      (o) => [(o?.spec as JsonObject).replicas, o?.metadata],
+      (o) => [(o!.spec as JsonObject).replicas, o?.metadata],
       [3, { name: 'web', labels: { tier: 'web', 'a/b': 'c' }, finalizers: ['a/x'] }],
     ],
     [
@@ -114,7 +114,7 @@ describe('applyPatch', () => {
       'ambiguous, but both readings agree',
       'ambiguous',
       { spec: { replicas: 5 } },
-      (o) => (o?.spec as JsonObject).replicas,
+      (o) => (o!.spec as JsonObject).replicas,
       5,
     ],
     [

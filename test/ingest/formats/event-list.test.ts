@@ -74,7 +74,7 @@ describe('EventListSplitter', () => {
   });
 
   it('refuses nesting that would exhaust a parser', () => {
-    const deep = '{"a":'.repeat(5000) + '1' + '}'.repeat(5000);
+    const deep = `${'{"a":'.repeat(5000)}1${'}'.repeat(5000)}`;
     expect(split(Buffer.from(`{"items":[${deep},{"c":3}]}`)).items.map((item) => item.problem)).toEqual([
       'too_deep',
       undefined,
