@@ -1,10 +1,10 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { access, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { promisify } from 'node:util';
 import type { Logger } from 'pino';
 import { WhochangedError } from '../core/errors.js';
 import { type PostgresFolders, prepareFolders } from './embedded-postgres-folders.js';
+import { stopLeftover } from './leftover-postgres.js';
 import { lockOwner } from './owner-lock.js';
 
 const PORT = 5432;
@@ -106,7 +106,7 @@ class Supervisor {
 
   async start(): Promise<void> {
     await this.#initialize();
-    await this.#stopLeftover();
+    await stopLeftover(this.#folders.data, this.#log);
     process.once('exit', this.#onProcessExit);
     const until = Date.now() + ORPHANS_TIMEOUT_MS;
     while (!(await this.#spawn())) {
@@ -158,27 +158,6 @@ class Supervisor {
       });
     }
     await rename(fresh, data);
-  }
-
-  /** If our process was killed, its Postgres lives on and holds the folder: it is stopped, so that there is one owner. */
-  async #stopLeftover(): Promise<void> {
-    const { data } = this.#folders;
-    const pid = Number((await readFile(join(data, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n')[0]);
-    if (!Number.isInteger(pid) || pid <= 0 || !(await isPostgresOf(pid, data))) return;
-    this.#log.info({ pid }, 'stopping the Postgres that an earlier process left behind');
-    for (const signal of ['SIGINT', 'SIGQUIT'] as const) {
-      process.kill(pid, signal);
-      const until = Date.now() + STOP_TIMEOUT_MS;
-      while (Date.now() < until) {
-        if (!(await isPostgresOf(pid, data))) return;
-        await sleep(50);
-      }
-    }
-    throw new WhochangedError(
-      'internal',
-      `the Postgres with process id ${pid}, left behind by an earlier process, doesn't stop`,
-      { hint: `end it with: kill -9 ${pid}` },
-    );
   }
 
   /** Whether Postgres takes connections now. If not, it has ended. */
@@ -280,21 +259,6 @@ function environment(): NodeJS.ProcessEnv {
 
 function isRunning(child: ChildProcess | undefined): boolean {
   return child?.pid !== undefined && child.exitCode === null && child.signalCode === null;
-}
-
-/** Whether a process is the postmaster of this folder: its id alone may belong to another one by now. */
-async function isPostgresOf(pid: number, data: string): Promise<boolean> {
-  const command =
-    process.platform === 'linux'
-      ? await readFile(`/proc/${pid}/cmdline`, 'utf8').then(
-          (text) => text.split('\0').join(' '),
-          () => '',
-        )
-      : await promisify(execFile)('ps', ['-o', 'command=', '-p', String(pid)]).then(
-          ({ stdout }) => stdout,
-          () => '',
-        );
-  return command.includes('postgres') && `${command} `.includes(` ${data} `);
 }
 
 async function exists(path: string): Promise<boolean> {
