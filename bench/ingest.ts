@@ -1,12 +1,11 @@
 import { fork } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { createReadStream, createWriteStream, readFileSync } from 'node:fs';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Pool } from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
-import { createReadStream, createWriteStream } from 'node:fs';
 import { createPool } from '../store/database.js';
 import { startSystem, webhookToken } from '../test/harness/system.js';
 
@@ -18,7 +17,16 @@ import { startSystem, webhookToken } from '../test/harness/system.js';
 const sessions = Number(process.argv[2] ?? 40);
 const connections = Number(process.argv[3] ?? 4);
 const WARM_UP = 4;
-const TABLES = ['users', 'user_agents', 'objects', 'authorizations', 'object_uids', 'bodies', 'events', 'changes'];
+const TABLES = [
+  'users',
+  'user_agents',
+  'objects',
+  'authorizations',
+  'object_uids',
+  'bodies',
+  'events',
+  'changes',
+];
 
 interface Sent {
   seconds: number;
@@ -29,7 +37,11 @@ interface Sent {
 }
 
 function send(url: string, token: string, first: number, count: number): Promise<Sent> {
-  const child = fork(join(import.meta.dirname, 'sender.ts'), [url, token, String(first), String(count), String(connections)], { execArgv: ['--import', 'tsx', '--max-old-space-size=6000'] });
+  const child = fork(
+    join(import.meta.dirname, 'sender.ts'),
+    [url, token, String(first), String(count), String(connections)],
+    { execArgv: ['--import', 'tsx', '--max-old-space-size=6000'] },
+  );
   return new Promise((resolve, reject) => {
     child.on('message', (message) => (message === 'ready' ? child.send('go') : resolve(message as Sent)));
     child.on('exit', (code) => code !== 0 && reject(new Error(`the sender failed: ${code}`)));
@@ -38,12 +50,26 @@ function send(url: string, token: string, first: number, count: number): Promise
 
 async function bareCopy(pool: Pool, folder: string): Promise<number> {
   const client = await pool.connect();
-  const columns = async (table: string) => (await client.query(`select string_agg(quote_ident(attname), ',' order by attnum) as list from pg_attribute where attrelid = $1::regclass and attnum > 0`, [table])).rows[0].list as string;
-  for (const table of TABLES) await pipeline(client.query(copyTo(`copy (select ${await columns(table)} from ${table}) to stdout (format binary)`)), createWriteStream(join(folder, table)));
+  const columns = async (table: string) =>
+    (
+      await client.query(
+        `select string_agg(quote_ident(attname), ',' order by attnum) as list from pg_attribute where attrelid = $1::regclass and attnum > 0`,
+        [table],
+      )
+    ).rows[0].list as string;
+  for (const table of TABLES)
+    await pipeline(
+      client.query(copyTo(`copy (select ${await columns(table)} from ${table}) to stdout (format binary)`)),
+      createWriteStream(join(folder, table)),
+    );
   await client.query(`truncate ${TABLES.join(', ')}`);
   await client.query('checkpoint');
   const started = performance.now();
-  for (const table of TABLES) await pipeline(createReadStream(join(folder, table), { highWaterMark: 1 << 20 }), client.query(copyFrom(`copy ${table} (${await columns(table)}) from stdin (format binary)`)));
+  for (const table of TABLES)
+    await pipeline(
+      createReadStream(join(folder, table), { highWaterMark: 1 << 20 }),
+      client.query(copyFrom(`copy ${table} (${await columns(table)}) from stdin (format binary)`)),
+    );
   const seconds = (performance.now() - started) / 1000;
   client.release();
   return seconds;
@@ -51,14 +77,26 @@ async function bareCopy(pool: Pool, folder: string): Promise<number> {
 
 const folder = await mkdtemp(join(tmpdir(), 'whochanged-bench-'));
 await chmod(folder, 0o711);
-const system = await startSystem(folder, { WHOCHANGED_ROLES: process.env.BENCH_ROLES ?? 'ingest,api', ...(process.env.BENCH_NODE_OPTIONS && { NODE_OPTIONS: process.env.BENCH_NODE_OPTIONS }) });
+const system = await startSystem(folder, {
+  WHOCHANGED_ROLES: process.env.BENCH_ROLES ?? 'ingest,api',
+  ...(process.env.BENCH_NODE_OPTIONS && { NODE_OPTIONS: process.env.BENCH_NODE_OPTIONS }),
+});
 const url = `${system.http}/ingest/v1/audit/default`;
 const token = await webhookToken(folder);
 await send(url, token, 100_000, WARM_UP);
 const sent = await send(url, token, 0, sessions);
-const peakRss = Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${system.child.pid}/status`, 'utf8'))?.[1]) / 1024;
-const pool = createPool({ host: join(folder, 'postgres/run'), user: 'whochanged', database: 'postgres', poolSize: 2, applicationName: 'bench' });
-const { rows } = await pool.query('select (select count(*) from events)::int as events, (select count(*) from changes)::int as changes, pg_database_size(current_database())::float8 as bytes');
+const peakRss =
+  Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${system.child.pid}/status`, 'utf8'))?.[1]) / 1024;
+const pool = createPool({
+  host: join(folder, 'postgres/run'),
+  user: 'whochanged',
+  database: 'postgres',
+  poolSize: 2,
+  applicationName: 'bench',
+});
+const { rows } = await pool.query(
+  'select (select count(*) from events)::int as events, (select count(*) from changes)::int as changes, pg_database_size(current_database())::float8 as bytes',
+);
 const total = rows[0] as { events: number; changes: number; bytes: number };
 const bare = await bareCopy(pool, folder);
 await pool.end();
@@ -67,8 +105,14 @@ await rm(folder, { recursive: true, force: true });
 
 const rate = sent.events / sent.seconds;
 const bareRate = total.events / bare;
-console.log(`events ${sent.events} (mean ${Math.round(sent.bytes / sent.events)} bytes), ${total.changes} changes, ${connections} connections`);
-console.log(`ingest      ${Math.round(rate)} events/s, ack p50 ${sent.p50.toFixed(0)} ms, p99 ${sent.p99.toFixed(0)} ms, peak RSS ${peakRss.toFixed(0)} MB`);
+console.log(
+  `events ${sent.events} (mean ${Math.round(sent.bytes / sent.events)} bytes), ${total.changes} changes, ${connections} connections`,
+);
+console.log(
+  `ingest      ${Math.round(rate)} events/s, ack p50 ${sent.p50.toFixed(0)} ms, p99 ${sent.p99.toFixed(0)} ms, peak RSS ${peakRss.toFixed(0)} MB`,
+);
 console.log(`bare COPY   ${Math.round(bareRate)} events/s of the same rows into the same indexed tables`);
 console.log(`ratio       ${(rate / bareRate).toFixed(2)}`);
-console.log(`on disk     ${Math.round(total.bytes / total.events)} bytes an event with indexes, ${((total.bytes / total.events) / (sent.bytes / sent.events)).toFixed(2)} of raw`);
+console.log(
+  `on disk     ${Math.round(total.bytes / total.events)} bytes an event with indexes, ${(total.bytes / total.events / (sent.bytes / sent.events)).toFixed(2)} of raw`,
+);

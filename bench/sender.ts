@@ -14,10 +14,18 @@ const agent = new Agent({ keepAlive: true, maxSockets: Number(connections) });
 function post(body: Buffer): Promise<number> {
   const started = performance.now();
   return new Promise((resolve, reject) => {
-    const call = request(url!, { method: 'POST', agent, headers: { authorization: `Bearer ${token}`, 'content-length': body.length } }, (response) => {
-      response.resume();
-      response.on('end', () => (response.statusCode === 200 ? resolve(performance.now() - started) : reject(new Error(`status ${response.statusCode}`))));
-    });
+    const call = request(
+      url!,
+      { method: 'POST', agent, headers: { authorization: `Bearer ${token}`, 'content-length': body.length } },
+      (response) => {
+        response.resume();
+        response.on('end', () =>
+          response.statusCode === 200
+            ? resolve(performance.now() - started)
+            : reject(new Error(`status ${response.statusCode}`)),
+        );
+      },
+    );
     call.on('error', reject);
     call.end(body);
   });
@@ -40,6 +48,12 @@ await Promise.all(
   }),
 );
 acks.sort((a, b) => a - b);
-process.send?.({ seconds: (performance.now() - started) / 1000, events, bytes, p50: acks[Math.floor(acks.length * 0.5)], p99: acks[Math.floor(acks.length * 0.99)] });
+process.send?.({
+  seconds: (performance.now() - started) / 1000,
+  events,
+  bytes,
+  p50: acks[Math.floor(acks.length * 0.5)],
+  p99: acks[Math.floor(acks.length * 0.99)],
+});
 process.disconnect?.();
 agent.destroy();

@@ -1,7 +1,7 @@
 import type { ClientBase } from 'pg';
 import type { AcceptedEvent } from '../core/accept.js';
 import type { Json } from '../core/audit-event.js';
-import type { Change, Version } from '../core/change.js';
+import type { Change, Projection, Version } from '../core/change.js';
 import { objectID } from '../core/identity.js';
 import { orderWrites, projectWrites } from '../core/project.js';
 import { formatMicros } from '../core/timestamp.js';
@@ -11,16 +11,8 @@ import { CHANGE_COLUMNS, type Dictionaries, writeChangeRow } from './append-rows
 import type { BatchBodies, BodyCache } from './body-cache.js';
 import { CopyRows, copyRows } from './copy.js';
 import type { KnownEvents } from './known-events.js';
-import {
-  type AuthoredVersionRow,
-  digestsOf,
-  findHeads,
-  findVersionsAround,
-  goesBefore,
-  type VersionRow,
-  versionOf,
-  writeOfRow,
-} from './versions.js';
+import { type LateWrites, projectLateWrites } from './late-writes.js';
+import { findHeads, goesBefore, versionOf } from './versions.js';
 
 /** A write to be projected, with the event it stands for. */
 export interface PendingWrite {
@@ -45,9 +37,6 @@ export interface AppendedChanges {
   /** To be called after the commit: what was projected is likely to be the next write's version before. */
   committed(): void;
 }
-
-/** How far around a late write other versions are looked for, in microseconds: clocks of several apiservers differ. */
-const LATE_SKEW = 60_000_000;
 
 /** Projects a batch's writes, each object's against its version in the store, late ones between their neighbours. */
 export async function appendChanges(
@@ -106,22 +95,27 @@ export async function appendChanges(
       after.push({ digest: afterDigest.toString('hex'), object: state, size: item.accepted.size });
   };
 
-  for (const [id, items] of byObject) {
-    const head = heads.get(id);
-    const byWrite = new Map(items.map((item) => [item.write, item]));
-    const plain = items.filter((item) => !makesVersion(item.write)).map((item) => item.write);
-    const ordered = orderWrites(items.filter((item) => makesVersion(item.write)).map((item) => item.write));
-    const late = head && ordered[0] && goesBefore(ordered[0], head);
-    const projections = late
-      ? await reproject(client, clusterID, id, ordered, context)
-      : projectWrites(head && versionOf(head, stored), ordered);
-    for (const projection of [...projections, ...projectWrites(undefined, plain)]) {
-      const item = byWrite.get(projection.write);
-      if (!item) continue;
+  const itemOf = new Map<Write, PendingWrite>();
+  const settle = (projections: Projection[]) => {
+    for (const projection of projections) {
+      const item = itemOf.get(projection.write)!;
       if (projection.noOp) classes.set(item.accepted, 'no_op');
       else emit(item, projection.change);
     }
+  };
+  const late: LateWrites[] = [];
+  for (const [id, items] of byObject) {
+    const head = heads.get(id);
+    const plain = items.filter((item) => !makesVersion(item.write)).map((item) => item.write);
+    const ordered = orderWrites(items.filter((item) => makesVersion(item.write)).map((item) => item.write));
+    const projections = projectWrites(undefined, plain);
+    if (head && ordered[0] && goesBefore(ordered[0], head)) late.push({ objectID: id, writes: ordered });
+    else projections.push(...projectWrites(head && versionOf(head, stored), ordered));
+    for (const item of items) itemOf.set(item.write, item);
+    settle(projections);
   }
+  if (late.length > 0)
+    settle(await projectLateWrites(client, clusterID, late, context.bodies, context.bodyCache));
   return {
     classes,
     copy: async () => {
@@ -156,114 +150,6 @@ async function keptSeqs(
   });
   for (const row of rows) kept.set(row.change_id, Number(row.seq));
   return kept;
-}
-
-/**
- * Events came out of order: projects an object's new writes together with the stored ones around them, and mends the
- * stored changes whose version before has changed by it.
- */
-async function reproject(
-  client: ClientBase,
-  clusterID: number,
-  id: string,
-  writes: Write[],
-  context: Context,
-) {
-  const times = writes.flatMap((write) => [write.at, write.completedAt]);
-  const since = formatMicros(Math.max(0, Math.min(...times) - LATE_SKEW));
-  const rows = await findVersionsAround(
-    client,
-    clusterID,
-    id,
-    since,
-    formatMicros(Math.max(...times) + LATE_SKEW),
-  );
-  const loaded = await context.bodyCache.load(client, clusterID, rows.flatMap(digestsOf));
-  for (const [digest, value] of loaded) context.bodies.addStored(value, digest);
-  const byWrite = new Map<Write, AuthoredVersionRow>(rows.map((row) => [writeOfRow(row, loaded), row]));
-  const ordered = orderWrites([...byWrite.keys(), ...writes]);
-  // The oldest row found stands for all that came before it; it is projected again only if a write goes before it.
-  const oldest = byWrite.get(ordered[0]!);
-  const projections = oldest
-    ? projectWrites(versionOf(oldest, loaded), ordered.slice(1))
-    : projectWrites(undefined, ordered);
-  for (const projection of projections) {
-    const row = byWrite.get(projection.write);
-    if (!row) continue;
-    if (projection.noOp) await becomeNoOp(client, clusterID, row);
-    else await mend(client, clusterID, row, projection.change, context);
-  }
-  return projections;
-}
-
-async function becomeNoOp(client: ClientBase, clusterID: number, row: VersionRow): Promise<void> {
-  await client.query('delete from changes where cluster_id = $1 and at = $2 and change_id = $3', [
-    clusterID,
-    row.at,
-    row.change_id,
-  ]);
-  await reclassify(client, clusterID, row, 'no_op');
-}
-
-async function reclassify(
-  client: ClientBase,
-  clusterID: number,
-  row: VersionRow,
-  eventClass: EventClass,
-): Promise<void> {
-  // An item of a deletecollection shares its event with the collection.
-  if (row.flags?.includes('item_of_collection')) return;
-  await client.query(`update events set class = $4 where cluster_id = $1 and at = $2 and digest = $3`, [
-    clusterID,
-    row.at,
-    row.event_digest,
-    eventClass,
-  ]);
-}
-
-/** Rewrites what a stored change says where its new projection says otherwise. */
-async function mend(
-  client: ClientBase,
-  clusterID: number,
-  row: VersionRow,
-  change: Change,
-  context: Context,
-): Promise<void> {
-  const flags: string[] = [...change.flags];
-  if (row.flags?.includes('audit_id_reused')) flags.push('audit_id_reused');
-  const after = change.after;
-  if (change.class !== row.class) await reclassify(client, clusterID, row, change.class);
-  await client.query(
-    `update changes set class = $4, kind = $5, before_digest = $6, before_certainty = $7, after_digest = $8,
-            after_certainty = $9, inferred = $10, diff = $11, field_terms = $12, labels = $13, summary = $14, flags = $15,
-            order_rv = $16, deleted = $17
-      where cluster_id = $1 and at = $2 and change_id = $3
-        and (class, kind, before_digest, after_digest, after_certainty, summary, flags, order_rv, deleted)
-            is distinct from ($4, $5, $6, $8, $9, $14, $15, $16, $17)`,
-    [
-      clusterID,
-      row.at,
-      row.change_id,
-      change.class,
-      change.kind,
-      context.bodies.digest(change.before?.state.object) ?? null,
-      change.before?.state.certainty ?? null,
-      context.bodies.digest(after?.state.object) ?? null,
-      after?.state.certainty ?? null,
-      after?.state.inferred ? JSON.stringify(after.state.inferred) : null,
-      change.diff === undefined ? null : JSON.stringify(change.diff),
-      orNull(change.fieldTerms),
-      orNull(change.labels),
-      change.summary,
-      orNull(flags),
-      String(after?.orderRV ?? 0n),
-      after?.deleted ?? false,
-    ],
-  );
-}
-
-function orNull(list: string[]): string[] | null {
-  return list.length > 0 ? list : null;
 }
 
 interface ObjectUid {

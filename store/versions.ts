@@ -98,25 +98,44 @@ export interface AuthoredVersionRow extends VersionRow {
   user_agent: string | null;
 }
 
-/** Versions of one object around a span of time: those within it, and the nearest on either side, in no order. */
+/** A span of time of one object, RFC 3339. */
+export interface ObjectSpan {
+  objectID: string;
+  since: string;
+  until: string;
+}
+
+/** Versions of objects around spans of time: those within, and the nearest on either side, in no order; by object id. */
 export async function findVersionsAround(
   client: ClientBase,
   clusterID: number,
-  objectID: string,
-  since: string,
-  until: string,
-): Promise<AuthoredVersionRow[]> {
-  const versions = `from changes where cluster_id = $1 and object_id = $2 and after_certainty is not null`;
-  const { rows } = await client.query<AuthoredVersionRow>(
-    `select ${COLUMNS}, u.username, a.user_agent from (
-       (select * ${versions} and at < $3 order by at desc limit ${HEAD_ROWS})
-       union all (select * ${versions} and at >= $3 and at <= $4)
-       union all (select * ${versions} and at > $4 order by at limit ${HEAD_ROWS})) c
-     join users u on u.cluster_id = $1 and u.id = c.user_id
-     left join user_agents a on a.cluster_id = $1 and a.id = c.user_agent_id`,
-    [clusterID, objectID, since, until],
-  );
-  return rows;
+  spans: ObjectSpan[],
+): Promise<Map<string, AuthoredVersionRow[]>> {
+  const versions = `from changes where cluster_id = $1 and object_id = o.id and after_certainty is not null`;
+  const { rows } = await client.query<AuthoredVersionRow>({
+    name: 'versions-around',
+    text: `select ${COLUMNS}, u.username, a.user_agent
+             from unnest($2::uuid[], $3::timestamptz[], $4::timestamptz[]) as o (id, since, until)
+             cross join lateral (
+               (select * ${versions} and at < o.since order by at desc limit ${HEAD_ROWS})
+               union all (select * ${versions} and at >= o.since and at <= o.until)
+               union all (select * ${versions} and at > o.until order by at limit ${HEAD_ROWS})) c
+             join users u on u.cluster_id = $1 and u.id = c.user_id
+             left join user_agents a on a.cluster_id = $1 and a.id = c.user_agent_id`,
+    values: [
+      clusterID,
+      spans.map((span) => span.objectID),
+      spans.map((span) => span.since),
+      spans.map((span) => span.until),
+    ],
+  });
+  const found = new Map<string, AuthoredVersionRow[]>();
+  for (const row of rows) {
+    const own = found.get(row.object_id);
+    if (own) own.push(row);
+    else found.set(row.object_id, [row]);
+  }
+  return found;
 }
 
 /** The stored version behind a row. `bodies` must hold its after_digest. */
