@@ -33,10 +33,12 @@ export function requestedChanges(write: Write, after: JsonObject | undefined): F
     }
     if (type !== 'ambiguous') return undefined;
   }
-  return patchedPaths(type === 'ambiguous' ? 'strategic' : type!, write.request as Json, after).map((path) => {
-    const value = after && valueAt(after, path);
-    return value === undefined
-      ? { path, op: 'remove' as const }
-      : { path, op: 'replace' as const, after: value };
-  });
+  return patchedPaths(type === 'ambiguous' ? 'strategic' : type!, write.request as Json, after).map(
+    (path) => {
+      const value = after && valueAt(after, path);
+      return value === undefined
+        ? { path, op: 'remove' as const }
+        : { path, op: 'replace' as const, after: value };
+    },
+  );
 }
