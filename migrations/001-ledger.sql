@@ -155,7 +155,7 @@ create table events (
   response_digest bytea,
   primary key (cluster_id, at, digest, source_id)
 ) partition by range (at);
-create index events_audit_id on events (cluster_id, hashtextextended(audit_id, 0));
+create index events_audit_id on events (cluster_id, hashtext(audit_id), at);
 create index events_user on events (cluster_id, user_id, at) where class <> 'stage';
 create index events_object on events (cluster_id, object_id, at) where class <> 'stage';
 create index events_class on events (cluster_id, class, at)

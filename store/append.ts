@@ -6,11 +6,13 @@ import { collectionItems, writeOf } from '../core/write.js';
 import { Dictionaries, EVENT_COLUMNS, writeEventRow } from './append-rows.js';
 import { BatchBodies, BodyCache } from './body-cache.js';
 import { appendChanges, type PendingWrite } from './changes-writer.js';
+import { beginNumbered } from './cluster-lock.js';
 import { CopyRows, copyRows } from './copy.js';
 import { appendDictionaries, KnownEntries } from './dictionaries-writer.js';
 import { findKnownEvents, type KnownEvents } from './known-events.js';
 import { ensurePartitions, monthOf } from './partitions.js';
 import { appendFindings, appendOpenRequests, appendRejections, recordHealth } from './side-rows.js';
+import { FirstStatistics } from './statistics.js';
 
 /** Events of one source that must become durable together or not at all. */
 export interface Batch {
@@ -30,8 +32,6 @@ export interface AppendResult {
 
 /** Must equal the increment of ingest_seq: a transaction takes one block of numbers. */
 const SEQ_BLOCK = 65_536;
-/** The first key of the advisory locks that writers of a cluster hold. */
-const CLUSTER_LOCK = 7_231_002;
 
 interface NewEvent {
   batch: Batch;
@@ -50,6 +50,7 @@ export class Ledger {
   readonly #pool: Pool;
   readonly #caches = new Map<number, ClusterCache>();
   readonly #months = new Set<number>();
+  readonly #statistics = new FirstStatistics();
   readonly #bodyCacheBytes: number;
 
   constructor(pool: Pool, options: { bodyCacheBytes: number }) {
@@ -72,6 +73,7 @@ export class Ledger {
     try {
       await this.#ensurePartitions(client, batches);
       for (const [clusterID, own] of clusters) await this.#appendCluster(client, clusterID, own, results);
+      await this.#statistics.gather(client);
     } catch (error) {
       broken = error as Error;
       await client.query('rollback').catch(() => undefined);
@@ -92,6 +94,7 @@ export class Ledger {
     }
     if (months.size === 0) return;
     await ensurePartitions(client, months);
+    await this.#statistics.notice(client, months);
     for (const month of months) this.#months.add(month);
   }
 
@@ -102,22 +105,13 @@ export class Ledger {
     results: Map<Batch, AppendResult>,
   ): Promise<void> {
     const cache = this.#cacheOf(clusterID);
-    await client.query('begin');
-    await client.query({
-      name: 'lock-cluster',
-      text: 'select pg_advisory_xact_lock($1, $2)',
-      values: [CLUSTER_LOCK, clusterID],
-    });
+    const firstSeq = await beginNumbered(client, clusterID);
     const known = await findKnownEvents(
       client,
       clusterID,
       batches.flatMap((batch) => batch.accepted),
     );
-    const seq = await client.query<{ seq: string }>({
-      name: 'seq-block',
-      text: `select nextval('ingest_seq') as seq`,
-    });
-    const events = newEvents(batches, known, Number(seq.rows[0]!.seq), results);
+    const events = newEvents(batches, known, firstSeq, results);
 
     const dictionaries = new Dictionaries(cache.ids);
     const bodies = new BatchBodies();
@@ -156,6 +150,8 @@ export class Ledger {
     await recordHealth(client, batches, results);
     await client.query('commit');
 
+    for (const { accepted } of events)
+      this.#statistics.count(monthOf(accepted.event.requestReceivedTimestamp), 1);
     cache.bodies.markStored(bodies.texts.keys());
     cache.entries.confirm(dictionaries);
     changes.committed();

@@ -11,3 +11,14 @@ export async function lockCluster(client: ClientBase, clusterID: number): Promis
     values: [CLUSTER_LOCK, clusterID],
   });
 }
+
+/**
+ * Begins a transaction that excludes all other writers of a cluster, and takes a block of numbers for its events.
+ * Returns the block's first. One round trip: each costs a turn of a busy event loop.
+ */
+export async function beginNumbered(client: ClientBase, clusterID: number): Promise<number> {
+  const results = (await client.query(
+    `begin; select pg_advisory_xact_lock(${CLUSTER_LOCK}, ${Math.trunc(clusterID)}); select nextval('ingest_seq') as seq`,
+  )) as unknown as Array<{ rows: Array<{ seq: string }> }>;
+  return Number(results.at(-1)!.rows[0]!.seq);
+}

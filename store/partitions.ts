@@ -12,6 +12,11 @@ export function monthOf(micros: number): number {
   return date.getUTCFullYear() * 12 + date.getUTCMonth();
 }
 
+/** The name of a month's partition. */
+export function partitionOf(table: (typeof PARTITIONED)[number], month: number): string {
+  return `${table}_${Math.floor(month / 12)}_${String((month % 12) + 1).padStart(2, '0')}`;
+}
+
 function monthStart(month: number): string {
   return `${Math.floor(month / 12)}-${String((month % 12) + 1).padStart(2, '0')}-01T00:00:00Z`;
 }
@@ -24,15 +29,15 @@ export async function ensurePartitions(client: ClientBase, months: Iterable<numb
   for (const month of months) {
     const year = Math.floor(month / 12);
     if (!Number.isFinite(month) || year < MIN_YEAR || year > MAX_YEAR) continue;
-    const suffix = `${year}_${String((month % 12) + 1).padStart(2, '0')}`;
     for (const table of PARTITIONED) {
-      const exists = await client.query(`select to_regclass('${table}_${suffix}') is not null as yes`);
+      const partition = partitionOf(table, month);
+      const exists = await client.query(`select to_regclass('${partition}') is not null as yes`);
       if (exists.rows[0]?.yes) continue;
       await client.query('begin');
       try {
         await client.query('select pg_advisory_xact_lock($1)', [LOCK_KEY]);
         await client.query(
-          `create table if not exists ${table}_${suffix} partition of ${table}
+          `create table if not exists ${partition} partition of ${table}
              for values from ('${monthStart(month)}') to ('${monthStart(month + 1)}')`,
         );
         await client.query('commit');

@@ -63,7 +63,7 @@ export async function findEvents(
   const conditions = [sql`e.cluster_id = ${clusterID}`, ...timeConditions(filter, sql.ref('e.at'))];
   if (filter.auditID !== undefined) {
     conditions.push(
-      sql`hashtextextended(e.audit_id, 0) = hashtextextended(${filter.auditID}, 0)`,
+      sql`hashtext(e.audit_id) = hashtext(${filter.auditID})`,
       sql`e.audit_id = ${filter.auditID}`,
     );
   }
