@@ -8,20 +8,34 @@ import { formatMicros } from './timestamp.js';
  * Recursion is safe because decoding refuses deeper nesting than MAX_DEPTH.
  */
 export function canonicalJson(value: unknown): string {
+  if (typeof value === 'string') return quoted(value);
   if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'null';
+  let text = '';
   if (Array.isArray(value)) {
-    let text = '[';
     for (let i = 0; i < value.length; i++) text += (i === 0 ? '' : ',') + canonicalJson(value[i]);
-    return `${text}]`;
+    return `[${text}]`;
   }
   const object = value as Record<string, unknown>;
-  let text = '{';
-  for (const key of Object.keys(object).sort()) {
+  for (const key of sortedKeys(object)) {
     const member = object[key];
     if (member === undefined) continue;
-    text += `${text.length === 1 ? '' : ','}${JSON.stringify(key)}:${canonicalJson(member)}`;
+    text += `${text === '' ? '' : ','}${quoted(key)}:${canonicalJson(member)}`;
   }
-  return `${text}}`;
+  return `{${text}}`;
+}
+
+/** What JSON leaves as it is in a string: printable ASCII but the quote and the backslash. */
+const PLAIN = /^[ !#-[\]-~]*$/;
+
+function quoted(text: string): string {
+  return text.length < 100 && PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
+}
+
+/** Go sorts the keys of its maps, so most objects need no sorting. */
+function sortedKeys(object: object): string[] {
+  const keys = Object.keys(object);
+  for (let i = 1; i < keys.length; i++) if (keys[i - 1]! > keys[i]!) return keys.sort();
+  return keys;
 }
 
 export function sha256(data: string | Uint8Array): Buffer {

@@ -36,9 +36,15 @@ export function parseMicros(value: unknown): number | undefined {
   return micros;
 }
 
+let secondFormatted = Number.NaN;
+let secondText = '';
+
 /** RFC 3339 in UTC with six fraction digits, as metav1.MicroTime writes it. */
 export function formatMicros(micros: number): string {
-  const seconds = Math.floor(micros / 1e6);
-  const fraction = String(micros - seconds * 1e6).padStart(6, '0');
-  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}.${fraction}Z`;
+  const second = Math.floor(micros / 1e6);
+  if (second !== secondFormatted) {
+    secondText = new Date(second * 1000).toISOString().slice(0, 19);
+    secondFormatted = second;
+  }
+  return `${secondText}.${String(micros - second * 1e6).padStart(6, '0')}Z`;
 }

@@ -129,7 +129,13 @@ export class Dictionaries {
 
   user(user: UserInfo | undefined): bigint | undefined {
     if (!user) return undefined;
-    const id = this.#id(`u${canonicalJson(user)}`);
+    // Decoding gives equal users equal texts but for the order of `extra`, which Go sorts; the id is of the canonical text.
+    const key = `u${JSON.stringify(user)}`;
+    let id = this.#ids.get(key);
+    if (id === undefined) {
+      id = dictionaryID(`u${canonicalJson(user)}`);
+      this.#ids.set(key, id);
+    }
     if (!this.users.has(id)) this.users.set(id, { id, user });
     return id;
   }
