@@ -100,8 +100,22 @@ function phrase(change: FieldChange): string {
   const field = ITEM_FIELD.exec(path);
   if (field) return withValues(`${field[3]} ${field[2]}`, change);
   const item = ITEM.exec(path);
+  if (item && isPosition(item[2]!)) return listEntry(item[1]!, item[2]!, change);
   if (item) return withValues(`${singular(item[1]!)} ${item[2]}`, change, itemValue);
   return withValues(path.replace(/^spec\./, ''), change);
+}
+
+function isPosition(key: string): boolean {
+  return /^\d+$/.test(key);
+}
+
+/** An entry of a list without keys: what came or went tells more than its place. */
+function listEntry(list: string, position: string, change: FieldChange): string {
+  const value = change.op === 'add' ? change.after : change.before;
+  const scalar = value !== undefined && !isMap(value) && !Array.isArray(value) && !isRedacted(value);
+  if (scalar && (change.op === 'add' || change.op === 'remove'))
+    return `${change.op === 'add' ? '+' : '-'}${singular(list)} ${plain(value)}`;
+  return withValues(`${list}[${position}]`, change);
 }
 
 function singular(name: string): string {
