@@ -1,0 +1,69 @@
+import type { Pool } from 'pg';
+
+/** One copy every so many seconds: 5 million events reach over about three months. */
+const STEP_SECONDS = 100_003;
+
+/** The same function of an id for every table, so that what belonged together still does; its time stays in its head. */
+const FUNCTIONS = `
+  create function pg_temp.moved_id(id uuid, at timestamptz, k integer) returns uuid language sql immutable as $$
+    select (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '8' ||
+            substr(md5(id::text || k), 1, 3) || '8' || substr(md5(id::text || k), 4, 15))::uuid $$;
+  create function pg_temp.moved_digest(digest bytea, k integer) returns bytea language sql immutable as $$
+    select sha256(digest || int4send(k)) $$;`;
+
+const MOVED: Record<string, string> = {
+  at: `at + %k * interval '1 second' * ${STEP_SECONDS}`,
+  stage_at: `stage_at + %k * interval '1 second' * ${STEP_SECONDS}`,
+  completed_at: `completed_at + %k * interval '1 second' * ${STEP_SECONDS}`,
+  trigger_at: `trigger_at + %k * interval '1 second' * ${STEP_SECONDS}`,
+  content_at: `content_at + %k * interval '1 second' * ${STEP_SECONDS}`,
+  seq: 'seq + %k * 1000000000::bigint',
+  order_rv: 'order_rv + %k * 100000000::bigint',
+  resource_version: '(resource_version::bigint + %k * 100000000::bigint)::text',
+  digest: 'pg_temp.moved_digest(digest, %k)',
+  event_digest: 'pg_temp.moved_digest(event_digest, %k)',
+  audit_id: `audit_id || '-%k'`,
+  request_id: `pg_temp.moved_id(request_id, at + %k * interval '1 second' * ${STEP_SECONDS}, %k)`,
+  change_id: `pg_temp.moved_id(change_id, at + %k * interval '1 second' * ${STEP_SECONDS}, %k)`,
+  trigger_change_id: `pg_temp.moved_id(trigger_change_id, trigger_at + %k * interval '1 second' * ${STEP_SECONDS}, %k)`,
+  content_change_id: `pg_temp.moved_id(content_change_id, content_at + %k * interval '1 second' * ${STEP_SECONDS}, %k)`,
+};
+
+/** Repeats what a ledger holds until it has this many events, each copy later, as other requests on the same objects. */
+export async function fillLedger(pool: Pool, events: number, say: (text: string) => void): Promise<void> {
+  const client = await pool.connect();
+  const has = Number((await client.query('select count(*) from events')).rows[0].count);
+  const copies = Math.max(0, Math.ceil(events / has) - 1);
+  await client.query(FUNCTIONS);
+  const last = await client.query(
+    `select (max(at) + $1 * interval '1 second' * ${STEP_SECONDS}) as until, min(at) as since from events`,
+    [copies],
+  );
+  const month = new Date(last.rows[0].since);
+  month.setUTCDate(1);
+  for (; month.toISOString() < last.rows[0].until; month.setUTCMonth(month.getUTCMonth() + 1)) {
+    const from = `${month.toISOString().slice(0, 7)}-01`;
+    const suffix = from.slice(0, 7).replace('-', '_');
+    for (const table of ['events', 'changes'])
+      await client.query(
+        `create table if not exists ${table}_${suffix} partition of ${table} for values from ('${from}') to ('${from}'::timestamptz + interval '1 month')`,
+      );
+  }
+  for (const table of ['events', 'changes', 'attributions']) {
+    const { rows } = await client.query<{ name: string }>(
+      `select quote_ident(attname) as name from pg_attribute where attrelid = $1::regclass and attnum > 0 and not attisdropped order by attnum`,
+      [table],
+    );
+    const columns = rows.map((row) => row.name);
+    await client.query(`create temp table base_${table} as select ${columns.join(', ')} from ${table}`);
+    for (let k = 1; k <= copies; k++) {
+      const values = columns.map((name) => (MOVED[name] ?? name).replaceAll('%k', String(k)));
+      await client.query(
+        `insert into ${table} (${columns.join(', ')}) select ${values.join(', ')} from base_${table}`,
+      );
+      if (k % 10 === 0 || k === copies) say(`${table}: copy ${k} of ${copies}`);
+    }
+  }
+  await client.query('vacuum analyze');
+  client.release();
+}
