@@ -1,61 +1,26 @@
-import { readFileSync } from 'node:fs';
-import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
+import type { ClientOptions } from './credentials.js';
 import { CliError, EXIT } from './exit.js';
 
-export interface ClientOptions {
-  url: string;
-  token: string | undefined;
-  ca: Buffer | undefined;
-}
+/** An answer has to begin within this time. */
+const ANSWER_MS = 60_000;
 
-export interface ConnectionFlags {
-  url?: string;
-  tokenFile?: string;
-  caFile?: string;
-}
+/** What to do about a failure of the connection, by the system's or OpenSSL's word for it. */
+const ADVICE: Array<[RegExp, string]> = [
+  [/^ECONNREFUSED$/, 'nothing listens there: is whochanged running? set --url or WHOCHANGED_URL'],
+  [/^(ENOTFOUND|EAI_AGAIN)$/, 'that name leads nowhere: set --url or WHOCHANGED_URL'],
+  [/^CERT_HAS_EXPIRED$/, 'its certificate has expired'],
+  [/^ERR_TLS_CERT_ALTNAME_INVALID$/, 'its certificate is for other names: use one of them in --url'],
+  [
+    /^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|CERT_)/,
+    'its certificate is of a CA that is not trusted here: set --ca-file or WHOCHANGED_CA_FILE (its own CA is tls/ca.crt in its data folder)',
+  ],
+  [/^(EPROTO|ERR_SSL_)/, 'no TLS is spoken there: is it an http URL?'],
+  [/^ECONNRESET$/, 'it hung up: is it an https URL?'],
+];
 
-/** Where the API is and with which token: flags over environment over the usual files. */
-export function clientOptions(flags: ConnectionFlags, environment: NodeJS.ProcessEnv): ClientOptions {
-  const url = flags.url ?? environment.WHOCHANGED_URL ?? 'http://127.0.0.1:8080';
-  if (!URL.canParse(url) || !/^https?:/.test(url))
-    throw new CliError(
-      EXIT.usage,
-      `"${url}" is no http(s) URL`,
-      'set --url or WHOCHANGED_URL, such as https://whochanged.example.com',
-    );
-  const caFile = flags.caFile ?? environment.WHOCHANGED_CA_FILE;
-  return {
-    url: url.replace(/\/+$/, ''),
-    token: findToken(flags, environment),
-    ca: caFile === undefined ? undefined : readRequired(caFile),
-  };
-}
-
-function findToken(flags: ConnectionFlags, environment: NodeJS.ProcessEnv): string | undefined {
-  if (flags.tokenFile !== undefined) return readRequired(flags.tokenFile).toString('utf8').trim();
-  if (environment.WHOCHANGED_TOKEN) return environment.WHOCHANGED_TOKEN;
-  if (environment.WHOCHANGED_TOKEN_FILE)
-    return readRequired(environment.WHOCHANGED_TOKEN_FILE).toString('utf8').trim();
-  for (const path of [join(homedir(), '.config/whochanged/token'), join('data', 'admin-token')]) {
-    try {
-      return readFileSync(path, 'utf8').trim();
-    } catch {
-      // Not there: the next one, or none.
-    }
-  }
-  return undefined;
-}
-
-function readRequired(path: string): Buffer {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    throw new CliError(EXIT.usage, `cannot read ${path}: ${(error as Error).message}`);
-  }
-}
+const OTHER_ROLE = 'ask an admin for a token with that role: `whochanged token create NAME --role ROLE`';
 
 export type Query = Record<string, string | number | boolean | string[] | undefined>;
 
@@ -83,73 +48,125 @@ export class Client {
     return this.#json('DELETE', path, {}, undefined);
   }
 
-  /** The answer's body as a stream, for exports. */
-  async stream(path: string, query: Query): Promise<IncomingMessage> {
+  /** The answer's body as it comes, for exports. */
+  async *stream(path: string, query: Query): AsyncGenerator<Buffer> {
     const response = await this.#send('GET', path, query, undefined);
-    if (response.statusCode === 200) return response;
-    throw problemError(response.statusCode ?? 0, await textOf(response));
+    if (response.statusCode !== 200)
+      throw this.#problem(response.statusCode ?? 0, await this.#text(response));
+    try {
+      for await (const chunk of response) yield chunk as Buffer;
+    } catch (error) {
+      throw this.#broken(error);
+    }
   }
 
   async #json<T>(method: string, path: string, query: Query, body: unknown): Promise<T> {
     const response = await this.#send(method, path, query, body);
-    const text = await textOf(response);
+    const text = await this.#text(response);
     const status = response.statusCode ?? 0;
-    if (status < 200 || status > 299) throw problemError(status, text);
-    return (text === '' ? undefined : JSON.parse(text)) as T;
+    if (status < 200 || status > 299) throw this.#problem(status, text);
+    if (text === '') return undefined as T;
+    try {
+      return JSON.parse(text) as T;
+    } catch {
+      throw this.#foreign(`${status}, without JSON`);
+    }
   }
 
   #send(method: string, path: string, query: Query, body: unknown): Promise<IncomingMessage> {
-    const url = new URL(this.#options.url + path);
+    const { token, ca } = this.#options;
+    const url = new URL(this.url + path);
     for (const [name, value] of Object.entries(query)) {
       for (const item of Array.isArray(value) ? value : [value])
         if (item !== undefined) url.searchParams.append(name, String(item));
     }
     const headers: Record<string, string> = { accept: 'application/json' };
-    if (this.#options.token !== undefined) headers.authorization = `Bearer ${this.#options.token}`;
+    if (token !== undefined) headers.authorization = `Bearer ${token.value}`;
     const payload = body === undefined ? undefined : JSON.stringify(body);
     if (payload !== undefined) headers['content-type'] = 'application/json';
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
     return new Promise((resolve, reject) => {
-      const request: ClientRequest = send(
-        url,
-        { method, headers, ...(this.#options.ca && { ca: this.#options.ca }) },
-        resolve,
+      const request = send(url, { method, headers, ...(ca && { ca }) });
+      const late = setTimeout(
+        () => request.destroy(new Error(`no answer in ${ANSWER_MS / 1000} s`)),
+        ANSWER_MS,
       );
-      request.on('error', (error: NodeJS.ErrnoException) =>
+      request.on('response', (response) => {
+        clearTimeout(late);
+        resolve(response);
+      });
+      request.on('error', (error: NodeJS.ErrnoException) => {
+        clearTimeout(late);
+        const reason = error.code ?? error.message;
+        const advice = ADVICE.find(([code]) => code.test(reason))?.[1];
         reject(
           new CliError(
             EXIT.failed,
-            `cannot reach ${this.#options.url}: ${error.code ?? error.message}`,
-            'is it running there? set --url or WHOCHANGED_URL, and --ca-file for a certificate of its own CA',
+            `cannot reach ${this.url}: ${reason}`,
+            advice ?? 'is whochanged running there? set --url or WHOCHANGED_URL',
           ),
-        ),
-      );
+        );
+      });
       request.end(payload);
     });
   }
-}
 
-async function textOf(response: IncomingMessage): Promise<string> {
-  let text = '';
-  response.setEncoding('utf8');
-  for await (const chunk of response) text += chunk as string;
-  return text;
-}
-
-function problemError(status: number, text: string): CliError {
-  let problem: { detail?: string; hint?: string } = {};
-  try {
-    problem = JSON.parse(text) as typeof problem;
-  } catch {
-    // Not our API's words: the status has to do.
+  async #text(response: IncomingMessage): Promise<string> {
+    let text = '';
+    response.setEncoding('utf8');
+    try {
+      for await (const chunk of response) text += chunk as string;
+    } catch (error) {
+      throw this.#broken(error);
+    }
+    return text;
   }
-  const exitCode =
-    status === 401 || status === 403
-      ? EXIT.auth
-      : status === 404
-        ? EXIT.notFound
-        : status < 500 && status > 0
-          ? EXIT.usage
-          : EXIT.failed;
-  return new CliError(exitCode, problem.detail ?? `the server answered ${status}`, problem.hint);
+
+  #broken(error: unknown): CliError {
+    return new CliError(
+      EXIT.failed,
+      `the connection to ${this.url} broke in mid-answer: ${(error as Error).message}`,
+      'try again',
+    );
+  }
+
+  #foreign(answer: string): CliError {
+    return new CliError(
+      EXIT.failed,
+      `${this.url} answered ${answer}: that is not whochanged`,
+      'set --url or WHOCHANGED_URL to where it serves its API',
+    );
+  }
+
+  #problem(status: number, text: string): CliError {
+    let problem: { detail?: string; hint?: string; code?: string };
+    try {
+      problem = JSON.parse(text) as typeof problem;
+    } catch {
+      problem = {};
+    }
+    if (status === 401) return this.#unauthenticated();
+    if (status === 403)
+      return new CliError(EXIT.auth, problem.detail ?? 'that is not allowed', problem.hint ?? OTHER_ROLE);
+    // Something else answers there, or a proxy before it.
+    if (problem.code === undefined) return this.#foreign(String(status));
+    const exitCode =
+      status === 404 ? EXIT.notFound : status >= 500 || status === 429 ? EXIT.failed : EXIT.usage;
+    return new CliError(exitCode, problem.detail ?? `the server answered ${status}`, problem.hint);
+  }
+
+  #unauthenticated(): CliError {
+    const { token } = this.#options;
+    if (token === undefined)
+      return new CliError(
+        EXIT.auth,
+        `${this.url} wants a token, and none is set`,
+        'set WHOCHANGED_TOKEN_FILE or --token-file to a file with a token; the first one is in the file admin-token in the server\u2019s data folder',
+      );
+    return new CliError(
+      EXIT.auth,
+      `the token from ${token.from} is not valid at ${this.url}, or no longer`,
+      'ask an admin for a new one: `whochanged token create NAME`',
+    );
+  }
 }

@@ -1,8 +1,10 @@
 import { stringify } from 'yaml';
-import { Client, type ConnectionFlags, clientOptions } from './client.js';
+import { Client } from './client.js';
+import { type ConnectionFlags, clientOptions } from './credentials.js';
 import { CliError, EXIT } from './exit.js';
 import type { View } from './render/changes.js';
 import { colorsFor } from './render/colors.js';
+import { rowsCsv } from './render/csv.js';
 
 export const OUTPUTS = ['table', 'wide', 'json', 'yaml', 'csv', 'ndjson', 'name'] as const;
 export type Output = (typeof OUTPUTS)[number];
@@ -21,18 +23,22 @@ export interface Context {
   err(text: string): void;
 }
 
-const DEFAULT_WIDTH = 160;
-
-export function createContext(flags: GlobalFlags): Context {
+/** `answer`: whether the command gives rows, or one thing that has none. */
+export function createContext(flags: GlobalFlags, answer: 'list' | 'one' = 'list'): Context {
   const output = (flags.output ?? 'table') as Output;
   if (!OUTPUTS.includes(output))
     throw new CliError(EXIT.usage, `-o ${output}: expected one of ${OUTPUTS.join(', ')}`);
+  // Said before anything is asked of the server, since that may change something.
+  if (answer === 'one' && (output === 'csv' || output === 'name'))
+    throw new CliError(EXIT.usage, `-o ${output}: this command gives no list`, 'use -o json or -o yaml');
   return {
     client: new Client(clientOptions(flags, process.env)),
     output,
     view: {
-      width: process.stdout.columns ?? (Number(process.env.COLUMNS) || DEFAULT_WIDTH),
+      // What goes to a pipe or a file is whole, a line for each row, so that grep finds everything.
+      width: process.stdout.columns ?? (Number(process.env.COLUMNS) || Number.POSITIVE_INFINITY),
       colors: colorsFor(process.stdout, process.env),
+      errorColors: colorsFor(process.stderr, process.env),
       now: Date.now(),
       utc: flags.utc ?? false,
       wide: output === 'wide',
@@ -42,11 +48,18 @@ export function createContext(flags: GlobalFlags): Context {
   };
 }
 
+interface Item {
+  id?: string | number;
+  name?: string;
+  eventID?: string;
+}
+
 /** Machine-readable forms that are the same for every answer; false where the command has its own table to draw. */
 export function writeStructured(
   context: Context,
   value: unknown,
-  items?: Array<{ id?: string; name?: string }>,
+  items?: Item[],
+  csv: (items: Item[]) => string = rowsCsv,
 ): boolean {
   switch (context.output) {
     case 'json':
@@ -59,25 +72,32 @@ export function writeStructured(
       for (const item of items ?? [value]) context.out(`${JSON.stringify(item)}\n`);
       return true;
     case 'name':
-      for (const item of items ?? []) context.out(`${item.name ?? item.id ?? ''}\n`);
+      for (const item of items ?? []) context.out(`${item.name ?? item.id ?? item.eventID ?? ''}\n`);
+      return true;
+    case 'csv':
+      context.out(csv(items ?? []));
       return true;
     default:
       return false;
   }
 }
 
-const TIME = /^\d{1,6}[smhdw]$|^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$/;
+const AGO = /^\d{1,6}[smhdw]$/;
+const TIME = /^(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2})(:\d{2})?(\.\d{1,9})?([Zz]|[+-]\d{2}:?\d{2})?)?$/;
 
-/** A time for the API; what has no zone is local. */
+/** A time for the API, as precise as it was given; what has no zone is local. */
 export function timeOption(name: string): (value: string) => string {
   return (value) => {
-    if (!TIME.test(value))
+    if (AGO.test(value)) return value;
+    const [, date, minutes = '00:00', seconds = ':00', fraction = '', zone = ''] = TIME.exec(value) ?? [];
+    const whole = new Date(`${date}T${minutes}${seconds}${zone.replace(/^([+-]\d{2})(\d{2})$/, '$1:$2')}`);
+    if (date === undefined || Number.isNaN(whole.getTime()))
       throw new CliError(
         EXIT.usage,
         `${name} ${value}: no time`,
         'write it like 2026-03-02T09:00:00Z, or 30m, 2h, 7d for that long ago',
       );
-    return /[smhdw]$/.test(value) ? value : new Date(value).toISOString();
+    return `${whole.toISOString().slice(0, 19)}${fraction}Z`;
   };
 }
 

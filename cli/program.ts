@@ -1,10 +1,14 @@
 import { Command, CommanderError } from 'commander';
-import { adminCommands } from './commands/admin.js';
 import { changesCommand } from './commands/changes.js';
 import { listCommands } from './commands/lists.js';
 import { objectCommands } from './commands/objects.js';
+import { quarantineCommands } from './commands/quarantine.js';
+import { sourceCommands } from './commands/sources.js';
 import { tailCommand } from './commands/tail.js';
+import { tokenCommands } from './commands/tokens.js';
+import { examples } from './examples.js';
 import { CliError, EXIT } from './exit.js';
+import { safe } from './render/text.js';
 
 /** The command line, under the name it was called by. */
 export function createProgram(name: string, version: string): Command {
@@ -22,15 +26,23 @@ export function createProgram(name: string, version: string): Command {
     .exitOverride()
     .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('(add --help for what it takes)');
+  examples(program, [
+    ['--since 30m -n prod', 'what changed in prod in the last 30 minutes'],
+    ['deploy/web -n prod --since 2h', 'who changed this Deployment'],
+    ['show deploy/web -n prod --at 2h', 'what it looked like two hours ago'],
+    ['rollback deploy/web -n prod --to 2h', 'that state again, as a manifest to apply'],
+  ]);
   changesCommand(program);
   tailCommand(program);
   objectCommands(program);
   listCommands(program);
-  adminCommands(program);
+  sourceCommands(program);
+  tokenCommands(program);
+  quarantineCommands(program);
   return program;
 }
 
-/** Runs a command line and sets the exit code; writes errors as two lines on stderr. */
+/** Runs a command line and sets the exit code; says on stderr what is wrong, and on the next line what to do. */
 export async function run(program: Command, argv: string[]): Promise<void> {
   // `| head` closes our stdout: that is its right, and no error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -44,10 +56,16 @@ export async function run(program: Command, argv: string[]): Promise<void> {
       process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
       return;
     }
-    if (!(error instanceof CliError)) throw error;
-    process.stderr.write(
-      `${program.name()}: ${error.message}\n${error.hint === undefined ? '' : `${error.hint}\n`}`,
-    );
-    process.exitCode = error.exitCode;
+    const known =
+      error instanceof CliError
+        ? error
+        : new CliError(
+            EXIT.failed,
+            `internal error: ${(error as Error).message}`,
+            'this should not happen: please report it, with the command line',
+          );
+    const lines = `${program.name()}: ${known.message}\n${known.hint ?? ''}`.trimEnd().split('\n');
+    process.stderr.write(lines.map((line) => `${safe(line)}\n`).join(''));
+    process.exitCode = known.exitCode;
   }
 }

@@ -9,9 +9,12 @@ import {
   wholeNumber,
   writeStructured,
 } from '../context.js';
+import { examples } from '../examples.js';
 import { CliError, EXIT } from '../exit.js';
 import { parseRef } from '../object-ref.js';
 import { type Change, renderChanges } from '../render/changes.js';
+import { changesCsv } from '../render/csv.js';
+import { safe } from '../render/text.js';
 
 export interface FilterFlags extends GlobalFlags {
   namespace?: string;
@@ -82,7 +85,7 @@ export function filterQuery(
 const DEFAULT_SINCE = '24h';
 
 export function changesCommand(program: Command): void {
-  addFilters(
+  const command = addFilters(
     program
       .command('changes', { isDefault: true })
       .description('who changed what, newest first (the default command)')
@@ -90,47 +93,46 @@ export function changesCommand(program: Command): void {
     DEFAULT_SINCE,
   )
     .option('--limit <n>', 'at most this many', wholeNumber('--limit', 1, 1000), 50)
-    .option('--exit-code', 'exit with 1 when nothing matches')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  whochanged --since 30m -n prod                       what changed in prod in the last 30 minutes
-  whochanged deploy/web -n prod --since 2h             ... to one Deployment
-  whochanged --field 'spec.template.spec.containers[*].image' --since 7d
-  whochanged --kind rbac_grant --kind exec --since 24h risky things
-  whochanged --actor 'system:serviceaccount:ci:*' -o csv`,
-    )
-    .action(async (ref: string | undefined, _flags: unknown, command: Command) => {
-      const flags = command.optsWithGlobals<FilterFlags & { limit: number; exitCode?: boolean }>();
-      const context = createContext(flags);
-      const query = filterQuery(flags, ref, DEFAULT_SINCE);
-      if (context.output === 'csv') return exportTo(context, '/v1/changes.csv', query);
-      const page = await context.client.get<{ items: Change[]; next: string | null }>('/v1/changes', {
-        ...query,
-        limit: flags.limit,
-      });
-      if (!writeStructured(context, page, page.items)) writeChanges(context, page.items, page.next !== null);
-      if (page.items.length === 0 && (flags.exitCode || ref?.includes('/')))
-        throw new CliError(
-          EXIT.nothing,
-          'nothing matches',
-          `look further back with --since (it was ${query.since ?? 'everything'}), or at bookkeeping with --all`,
-        );
-    });
+    .option('--exit-code', 'exit with 1 when nothing matches');
+  examples(command, [
+    ['--since 30m -n prod', 'what changed in prod in the last 30 minutes'],
+    ['deploy/web -n prod --since 2h', 'who changed this Deployment'],
+    ["--field 'spec.template.spec.containers[*].image' --since 7d", 'new images'],
+    ['--kind rbac_grant --kind exec', 'risky things of a day'],
+    ["--actor 'system:serviceaccount:ci:*' -o csv", 'what the pipeline did, for a spreadsheet'],
+  ]).action(async (ref: string | undefined, _flags: unknown, called: Command) => {
+    const flags = called.optsWithGlobals<FilterFlags & { limit: number; exitCode?: boolean }>();
+    const context = createContext(flags);
+    const query = filterQuery(flags, ref, DEFAULT_SINCE);
+    const page = await context.client.get<Page>('/v1/changes', { ...query, limit: flags.limit });
+    const drawn = context.output === 'table' || context.output === 'wide';
+    if (page.items.length > 0 || !drawn) writePage(context, page);
+    if (page.items.length > 0) return;
+    const advice = `look further back with --since (it was ${query.since ?? 'everything'}), or at bookkeeping with --all`;
+    if (flags.exitCode || ref?.includes('/')) throw new CliError(EXIT.nothing, 'nothing matches', advice);
+    // A mistyped command is taken for a type.
+    context.err(`nothing matches${ref === undefined ? '' : ` the type "${safe(ref)}"`}\n${advice}\n`);
+  });
 }
 
-export function writeChanges(context: Context, items: Change[], more: boolean): void {
-  if (items.length === 0) context.err('nothing matches\n');
-  else context.out(renderChanges(items, context.view));
-  if (more) context.err(`(there is more: raise --limit, or narrow the question)\n`);
+export interface Page {
+  items: Change[];
+  next: string | null;
 }
 
-/** Streams an export to stdout, as fast as it is taken. */
+/** A list of changes in whatever form was asked for. */
+export function writePage(context: Context, page: Page): void {
+  const { items } = page;
+  if (!writeStructured(context, page, items, (rows) => changesCsv(rows as Change[]))) {
+    if (items.length === 0) context.err('nothing matches\n');
+    else context.out(renderChanges(items, context.view));
+  }
+  if (page.next !== null) context.err('(there is more: raise --limit, or narrow the question)\n');
+}
+
+/** Streams an export to stdout, no faster than it is taken. */
 export async function exportTo(context: Context, path: string, query: Query): Promise<void> {
-  const response = await context.client.stream(path, query);
-  for await (const chunk of response) {
-    if (!process.stdout.write(chunk as Buffer))
-      await new Promise((resolve) => process.stdout.once('drain', resolve));
+  for await (const chunk of context.client.stream(path, query)) {
+    if (!process.stdout.write(chunk)) await new Promise((resolve) => process.stdout.once('drain', resolve));
   }
 }

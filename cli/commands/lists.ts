@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import {
   type Context,
   createContext,
@@ -7,10 +7,11 @@ import {
   wholeNumber,
   writeStructured,
 } from '../context.js';
-import { type Change, renderChanges } from '../render/changes.js';
+import { examples } from '../examples.js';
+import { renderChanges } from '../render/changes.js';
 import { type Column, renderTable } from '../render/table.js';
-import { age, clock } from '../render/text.js';
-import { addFilters, exportTo, type FilterFlags, filterQuery, writeChanges } from './changes.js';
+import { age, clock, safe } from '../render/text.js';
+import { addFilters, exportTo, type FilterFlags, filterQuery, type Page, writePage } from './changes.js';
 
 interface ListFlags extends GlobalFlags {
   namespace?: string;
@@ -24,7 +25,7 @@ interface ListFlags extends GlobalFlags {
 
 /** A list in whatever form was asked for. */
 export function writeTable<T extends object>(context: Context, items: T[], columns: Column<T>[]): void {
-  if (writeStructured(context, { items }, items as Array<{ id?: string; name?: string }>)) return;
+  if (writeStructured(context, { items }, items)) return;
   if (items.length === 0) context.err('nothing there\n');
   else
     context.out(
@@ -37,172 +38,90 @@ export function writeTable<T extends object>(context: Context, items: T[], colum
 
 function windowed(command: Command): Command {
   return command
-    .option('-n, --namespace <namespace>')
-    .option('--cluster <cluster>')
-    .option('--actor <user>', 'exact, or * for anything')
     .option('--since <time>', 'RFC 3339, or 30m, 2h, 7d ago', timeOption('--since'))
     .option('--until <time>', 'up to but not including', timeOption('--until'))
     .option('--limit <n>', 'at most this many', wholeNumber('--limit', 1, 1000), 50);
 }
 
-function queryOf(flags: ListFlags) {
-  const { namespace, cluster, actor, since, until, all, limit } = flags;
-  return { namespace, cluster, actor, since, until, all, limit };
+export function listCommands(program: Command): void {
+  accessCommand(
+    program,
+    '/v1/access',
+    'access',
+    'interactive access: exec, attach, port-forward, proxy, debug',
+    {
+      all: 'also what was refused',
+      lines: [
+        ['access -n prod --since 7d', 'who was in the pods of prod'],
+        ['access --all --actor alice@example.com', 'also where she was refused'],
+      ],
+    },
+  );
+  accessCommand(program, '/v1/secret-reads', 'secret-reads', 'who read Secrets', {
+    all: 'also built-in controllers',
+    lines: [['secret-reads -n prod --since 24h', 'who read the Secrets of prod']],
+  });
+  actorCommand(program);
+  eventsCommand(program);
+  eventCommand(program);
+  findingsCommand(program);
+  statusCommand(program);
+  exportCommand(program);
 }
 
-export function listCommands(program: Command): void {
-  for (const [name, path, description, all] of [
-    [
-      'access',
-      '/v1/access',
-      'interactive access: exec, attach, port-forward, proxy, debug',
-      'also what was refused',
-    ],
-    ['secret-reads', '/v1/secret-reads', 'who read Secrets', 'also built-in controllers'],
-  ] as const) {
-    windowed(program.command(name).description(description))
-      .option('--all', all)
-      .action(async (_flags: unknown, command: Command) => {
-        const flags = command.optsWithGlobals<ListFlags>();
-        const context = createContext(flags);
-        const page = await context.client.get<{ items: Change[]; next: string | null }>(path, queryOf(flags));
-        if (!writeStructured(context, page, page.items))
-          writeChanges(context, page.items, page.next !== null);
-      });
-  }
+function accessCommand(
+  program: Command,
+  path: string,
+  name: string,
+  description: string,
+  help: { all: string; lines: Array<[string, string]> },
+): void {
+  const command = windowed(program.command(name).description(description))
+    .option('-n, --namespace <namespace>', 'only this namespace')
+    .option('--cluster <cluster>', 'only this cluster')
+    .option('--actor <user>', 'exact, or * for anything')
+    .option('--all', help.all);
+  examples(command, help.lines).action(async (_flags: unknown, called: Command) => {
+    const flags = called.optsWithGlobals<ListFlags>();
+    const context = createContext(flags);
+    const { namespace, cluster, actor, since, until, all, limit } = flags;
+    const query = { namespace, cluster, actor, since, until, all, limit };
+    writePage(context, await context.client.get<Page>(path, query));
+  });
+}
 
-  program
-    .command('actor')
-    .description('what somebody did')
-    .argument('<USER>', 'as the apiserver knows them')
-    .option('--since <time>', 'RFC 3339, or 30m, 2h, 7d ago', timeOption('--since'))
-    .option('--until <time>', 'up to but not including', timeOption('--until'))
-    .option('--limit <n>', 'at most this many', wholeNumber('--limit', 1, 1000), 20)
-    .action(async (user: string, _flags: unknown, command: Command) => {
-      const flags = command.optsWithGlobals<ListFlags>();
-      const context = createContext(flags);
-      const activity = await context.client.get<{
-        username: string;
-        firstAt: string | null;
-        lastAt: string | null;
-        kinds: Record<string, number>;
-        namespaces: Record<string, number>;
-        tools: Record<string, number>;
-        items: Change[];
-        next: string | null;
-      }>(`/v1/actors/${encodeURIComponent(user)}/activity`, {
-        since: flags.since,
-        until: flags.until,
-        limit: flags.limit,
-      });
-      if (writeStructured(context, activity, activity.items)) return;
-      const counts = (map: Record<string, number>) =>
-        Object.entries(map)
-          .sort((a, b) => b[1] - a[1])
-          .map(([key, count]) => `${key || '(cluster)'} ${count}`)
-          .join(', ');
-      context.out(
-        `${context.view.colors.bold(activity.username)}\n  kinds:      ${counts(activity.kinds)}\n  namespaces: ${counts(activity.namespaces)}\n  tools:      ${counts(activity.tools)}\n\n${renderChanges(activity.items, context.view)}`,
-      );
-    });
+interface Activity extends Page {
+  username: string;
+  kinds: Record<string, number>;
+  namespaces: Record<string, number>;
+  tools: Record<string, number>;
+}
 
-  windowed(program.command('events').description('audit events, newest first'))
-    .option('--audit-id <id>', 'of one request')
-    .option('--class <class>')
-    .option('--stage <stage>')
-    .action(async (_flags: unknown, command: Command) => {
-      const flags = command.optsWithGlobals<
-        ListFlags & { auditId?: string; class?: string; stage?: string }
-      >();
-      const context = createContext(flags);
-      const { cluster, since, until, limit } = flags;
-      const page = await context.client.get<{ items: EventItem[] }>('/v1/events', {
-        cluster,
-        since,
-        until,
-        limit,
-        auditID: flags.auditId,
-        class: flags.class,
-        stage: flags.stage,
-      });
-      writeTable(context, page.items, [
-        { head: 'WHEN', value: (row) => clock(row.at, context.view.utc) },
-        { head: 'STAGE', value: (row) => row.stage },
-        { head: 'CLASS', value: (row) => row.class },
-        { head: 'USER', value: (row) => row.actor.username },
-        { head: 'VERB', value: (row) => row.verb },
-        { head: 'CODE', value: (row) => String(row.code ?? '') },
-        { head: 'OBJECT', value: (row) => row.object?.text ?? row.requestURI, flexible: true },
-        { head: 'EVENT', value: (row) => (context.view.wide ? row.eventID : row.auditID) },
-      ]);
-    });
-
-  program
-    .command('event')
-    .description('one event with its redacted original')
-    .argument('<EVENT_ID>')
-    .action(async (id: string, _flags: unknown, command: Command) => {
-      const context = createContext({ ...command.optsWithGlobals<GlobalFlags>() });
-      const event = await context.client.get<unknown>(`/v1/events/${encodeURIComponent(id)}`);
-      if (!writeStructured(context, event)) context.out(`${JSON.stringify(event, null, 2)}\n`);
-    });
-
-  program
-    .command('findings')
-    .description('what looks wrong in the evidence itself')
-    .action(async (_flags: unknown, command: Command) => {
-      const context = createContext(command.optsWithGlobals<GlobalFlags>());
-      const page = await context.client.get<{
-        items: Array<{ id: string; at: string; cluster: string; kind: string; subject: string }>;
-      }>('/v1/findings');
-      writeTable(context, page.items, [
-        { head: 'WHEN', value: (row) => clock(row.at, context.view.utc) },
-        { head: 'CLUSTER', value: (row) => row.cluster },
-        { head: 'FINDING', value: (row) => row.kind },
-        { head: 'SUBJECT', value: (row) => row.subject, flexible: true },
-      ]);
-    });
-
-  program
-    .command('status')
-    .description('the server, its spool and its jobs')
-    .action(async (_flags: unknown, command: Command) => {
-      const context = createContext(command.optsWithGlobals<GlobalFlags>());
-      const status = await context.client.get<{
-        version: string;
-        roles: string[];
-        spool: { bytes: number } | null;
-        jobs: Array<{ job: string; startedAt: string; rows: number; error: string | null }>;
-      }>('/v1/status');
-      if (writeStructured(context, status)) return;
-      context.out(
-        `whochanged ${status.version} at ${context.client.url}, roles ${status.roles.join(', ')}, spool ${status.spool?.bytes ?? '-'} bytes\n\n`,
-      );
-      writeTable(context, status.jobs, [
-        { head: 'JOB', value: (row) => row.job },
-        { head: 'LAST RUN', value: (row) => `${age(row.startedAt, context.view.now)} ago` },
-        { head: 'ROWS', value: (row) => String(row.rows) },
-        { head: 'ERROR', value: (row) => row.error ?? '', flexible: true },
-      ]);
-    });
-
-  addFilters(
+function actorCommand(program: Command): void {
+  const command = windowed(
     program
-      .command('export')
-      .description('all changes that match, streamed to stdout')
-      .argument('[TYPE[/NAME]]'),
-    undefined,
-  )
-    .option('--format <format>', 'ndjson or csv', 'ndjson')
-    .action(async (ref: string | undefined, _flags: unknown, command: Command) => {
-      const flags = command.optsWithGlobals<FilterFlags & { format: string }>();
-      const context = createContext(flags);
-      await exportTo(
-        context,
-        flags.format === 'csv' || flags.output === 'csv' ? '/v1/changes.csv' : '/v1/changes.ndjson',
-        filterQuery(flags, ref, undefined),
-      );
-    });
+      .command('actor')
+      .description('what somebody did')
+      .argument('<USER>', 'as the apiserver knows them'),
+  );
+  examples(command, [
+    ['actor alice@example.com --since 7d', 'her week'],
+    ['actor system:serviceaccount:ci:deployer', 'what the pipeline does'],
+  ]).action(async (user: string, _flags: unknown, called: Command) => {
+    const { since, until, limit, ...flags } = called.optsWithGlobals<ListFlags>();
+    const context = createContext(flags);
+    const path = `/v1/actors/${encodeURIComponent(user)}/activity`;
+    const activity = await context.client.get<Activity>(path, { since, until, limit });
+    if (context.output !== 'table' && context.output !== 'wide') return writePage(context, activity);
+    const counts = (map: Record<string, number>) =>
+      Object.entries(map)
+        .sort((a, b) => b[1] - a[1])
+        .map(([key, count]) => `${safe(key) || '(cluster)'} ${count}`)
+        .join(', ');
+    context.out(
+      `${context.view.colors.bold(safe(activity.username))}\n  kinds:      ${counts(activity.kinds)}\n  namespaces: ${counts(activity.namespaces)}\n  tools:      ${counts(activity.tools)}\n\n${renderChanges(activity.items, context.view)}`,
+    );
+  });
 }
 
 interface EventItem {
@@ -216,4 +135,108 @@ interface EventItem {
   requestURI: string;
   actor: { username: string };
   object?: { text: string };
+}
+
+function eventsCommand(program: Command): void {
+  const command = windowed(program.command('events').description('audit events, newest first'))
+    .option('--cluster <cluster>', 'only this cluster')
+    .option('--audit-id <id>', 'of one request')
+    .option('--class <class>', 'change, read, rejected, ...')
+    .option('--stage <stage>', 'RequestReceived, ResponseStarted, ResponseComplete or Panic');
+  examples(command, [
+    ['events --since 5m', 'what the apiservers sent'],
+    ['events --audit-id f3e74a97-5be4-48ad-a709-229f99eb4153', 'every stage of one request'],
+  ]).action(async (_flags: unknown, called: Command) => {
+    const flags = called.optsWithGlobals<ListFlags & { auditId?: string; class?: string; stage?: string }>();
+    const context = createContext(flags);
+    const { cluster, since, until, limit, stage } = flags;
+    const query = { cluster, since, until, limit, stage, auditID: flags.auditId, class: flags.class };
+    const page = await context.client.get<{ items: EventItem[] }>('/v1/events', query);
+    writeTable(context, page.items, [
+      { head: 'WHEN', value: (row) => clock(row.at, context.view.utc) },
+      { head: 'STAGE', value: (row) => row.stage, optional: true },
+      { head: 'CLASS', value: (row) => row.class },
+      { head: 'USER', value: (row) => row.actor.username, most: 30 },
+      { head: 'VERB', value: (row) => row.verb },
+      { head: 'CODE', value: (row) => String(row.code ?? '') },
+      context.view.wide
+        ? { head: 'EVENT', value: (row) => row.eventID }
+        : { head: 'AUDIT-ID', value: (row) => row.auditID, optional: true },
+      { head: 'OBJECT', value: (row) => row.object?.text ?? row.requestURI, flexible: true },
+    ]);
+  });
+}
+
+function eventCommand(program: Command): void {
+  const command = program
+    .command('event')
+    .description('one event with its redacted original')
+    .argument('<EVENT_ID>', 'as `events -o wide` shows it');
+  examples(command, [
+    ['event 1795527478163456-3f0c9e...-1 -o yaml', 'what the apiserver sent, without secrets'],
+  ]).action(async (id: string, _flags: unknown, called: Command) => {
+    const context = createContext(called.optsWithGlobals<GlobalFlags>(), 'one');
+    const event = await context.client.get<unknown>(`/v1/events/${encodeURIComponent(id)}`);
+    if (!writeStructured(context, event)) context.out(`${JSON.stringify(event, null, 2)}\n`);
+  });
+}
+
+function findingsCommand(program: Command): void {
+  const command = program.command('findings').description('what looks wrong in the evidence itself');
+  examples(command, [['findings', 'reused auditIDs and the like']]).action(
+    async (_flags: unknown, called: Command) => {
+      const context = createContext(called.optsWithGlobals<GlobalFlags>());
+      const page = await context.client.get<{
+        items: Array<{ id: string; at: string; cluster: string; kind: string; subject: string }>;
+      }>('/v1/findings');
+      writeTable(context, page.items, [
+        { head: 'WHEN', value: (row) => clock(row.at, context.view.utc) },
+        { head: 'CLUSTER', value: (row) => row.cluster },
+        { head: 'FINDING', value: (row) => row.kind },
+        { head: 'SUBJECT', value: (row) => row.subject, flexible: true },
+      ]);
+    },
+  );
+}
+
+function statusCommand(program: Command): void {
+  const command = program.command('status').description('the server, its spool and its jobs');
+  examples(command, [['status', 'is it well?']]).action(async (_flags: unknown, called: Command) => {
+    const context = createContext(called.optsWithGlobals<GlobalFlags>(), 'one');
+    const status = await context.client.get<{
+      version: string;
+      roles: string[];
+      spool: { bytes: number } | null;
+      jobs: Array<{ job: string; startedAt: string; rows: number; error: string | null }>;
+    }>('/v1/status');
+    if (writeStructured(context, status)) return;
+    context.out(
+      `whochanged ${status.version} at ${context.client.url}, roles ${status.roles.join(', ')}, spool ${status.spool?.bytes ?? '-'} bytes\n\n`,
+    );
+    writeTable(context, status.jobs, [
+      { head: 'JOB', value: (row) => row.job },
+      { head: 'LAST RUN', value: (row) => `${age(row.startedAt, context.view.now)} ago` },
+      { head: 'ROWS', value: (row) => String(row.rows) },
+      { head: 'ERROR', value: (row) => row.error ?? '', flexible: true },
+    ]);
+  });
+}
+
+function exportCommand(program: Command): void {
+  const command = addFilters(
+    program
+      .command('export')
+      .description('all changes that match, streamed to stdout')
+      .argument('[TYPE[/NAME]]', 'such as deploy/web'),
+    undefined,
+  ).addOption(new Option('--format <format>').choices(['ndjson', 'csv']).default('ndjson'));
+  examples(command, [
+    ['export --since 30d --format csv > changes.csv', 'a month, for a spreadsheet'],
+    ["export -n prod | jq -r '.actor.username' | sort | uniq -c", 'who changes prod how often'],
+  ]).action(async (ref: string | undefined, _flags: unknown, called: Command) => {
+    const flags = called.optsWithGlobals<FilterFlags & { format: string }>();
+    const context = createContext(flags);
+    const format = context.output === 'csv' ? 'csv' : flags.format;
+    await exportTo(context, `/v1/changes.${format}`, filterQuery(flags, ref, undefined));
+  });
 }

@@ -1,12 +1,27 @@
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
-import { createContext, type GlobalFlags, timeOption, wholeNumber, writeStructured } from '../context.js';
+import {
+  type Context,
+  createContext,
+  type GlobalFlags,
+  timeOption,
+  wholeNumber,
+  writeStructured,
+} from '../context.js';
+import { examples } from '../examples.js';
 import { CliError, EXIT } from '../exit.js';
 import { locateObject } from '../object-ref.js';
-import { type Change, type Detail, type FieldChange, renderChange, renderDiff } from '../render/changes.js';
+import {
+  type Change,
+  type Detail,
+  type FieldChange,
+  renderChange,
+  renderDiff,
+  type View,
+} from '../render/changes.js';
 import { renderTable } from '../render/table.js';
 import { clock, safe } from '../render/text.js';
-import { writeChanges } from './changes.js';
+import { type Page, writePage } from './changes.js';
 
 interface ObjectFlags extends GlobalFlags {
   namespace?: string;
@@ -15,7 +30,7 @@ interface ObjectFlags extends GlobalFlags {
 
 interface State {
   exists: 'yes' | 'no' | 'unknown';
-  object: unknown;
+  object: { metadata?: { managedFields?: unknown } } | null;
   certainty: string;
   at?: string;
   notes: string[];
@@ -34,7 +49,14 @@ function objectCommand(program: Command, name: string, argument: string, descrip
 }
 
 export function objectCommands(program: Command): void {
-  objectCommand(
+  showCommand(program);
+  historyCommand(program);
+  diffCommand(program);
+  rollbackCommand(program);
+}
+
+function showCommand(program: Command): void {
+  const command = objectCommand(
     program,
     'show',
     '<CHANGE_ID|TYPE/NAME>',
@@ -42,63 +64,77 @@ export function objectCommands(program: Command): void {
   )
     .option('--at <time>', 'the time of the state (default now)', timeOption('--at'))
     .option('--fields', 'every field with how certain it is')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  whochanged show 01a20dc9-9350-8a1e-80d7-f3b269a4d073   a change: its fields, cause, and what it set off
-  whochanged show deploy/web -n prod --at 2h             the Deployment two hours ago, as YAML`,
-    )
-    .action(async (what: string, _flags: unknown, command: Command) => {
-      const flags = command.optsWithGlobals<ObjectFlags & { at?: string; fields?: boolean }>();
-      const context = createContext(flags);
-      if (CHANGE_ID.test(what)) {
-        const change = await context.client.get<Change & Detail>(`/v1/changes/${what}`);
-        if (!writeStructured(context, change, [change])) context.out(renderChange(change, context.view));
-        return;
-      }
-      const { path, text } = await locateObject(context.client, what, flags);
-      const state = await context.client.get<State>(`${path}/state`, { at: flags.at });
-      for (const note of state.notes) context.err(`# ${note}\n`);
-      if (state.object === null) throw new CliError(EXIT.nothing, `nothing is known of ${text} at that time`);
-      if (context.output !== 'table' && writeStructured(context, state)) return;
-      if (flags.fields) {
-        context.out(
-          renderTable(
-            [
-              { head: 'FIELD', value: (row) => row.path },
-              { head: 'CERTAINTY', value: (row) => row.certainty },
-              {
-                head: 'VALUE',
-                value: (row) => (typeof row.value === 'string' ? row.value : JSON.stringify(row.value)),
-                flexible: true,
-              },
-              { head: 'WHY', value: (row) => row.doubt ?? '' },
-            ],
-            state.fields ?? [],
-            context.view,
-          ),
-        );
-        return;
-      }
+    .option('--show-managed-fields', 'with metadata.managedFields');
+  examples(command, [
+    ['show 01a20dc9-9350-8a1e-80d7-f3b269a4d073', 'a change: its fields, cause, and what it set off'],
+    ['show deploy/web -n prod --at 2h', 'the Deployment two hours ago, as YAML'],
+    ['show deploy/web -n prod --fields', 'how certain each of its fields is'],
+  ]).action(async (what: string, _flags: unknown, called: Command) => {
+    const flags = called.optsWithGlobals<
+      ObjectFlags & { at?: string; fields?: boolean; showManagedFields?: boolean }
+    >();
+    const context = createContext(flags, 'one');
+    if (CHANGE_ID.test(what)) {
+      const change = await context.client.get<Change & Detail>(`/v1/changes/${what}`);
+      if (!writeStructured(context, change)) context.out(renderChange(change, context.view));
+      return;
+    }
+    const { path, text } = await locateObject(context.client, what, flags);
+    const state = await context.client.get<State>(`${path}/state`, { at: flags.at });
+    for (const note of state.notes) context.err(`# ${safe(note)}\n`);
+    if (state.object === null)
+      throw new CliError(
+        EXIT.nothing,
+        `nothing is known of ${text} at that time`,
+        'see `whochanged history` for the times at which something is',
+      );
+    if (!flags.showManagedFields) delete state.object.metadata?.managedFields;
+    if (writeStructured(context, state)) return;
+    if (flags.fields) context.out(fieldTable(state, context.view));
+    else
       context.out(
         `# ${safe(text)} as of ${state.at ? clock(state.at, true) : 'unknown'}Z, ${state.certainty}${state.exists === 'no' ? ', deleted since' : ''}\n${stringify(state.object, { lineWidth: 0 })}`,
       );
-    });
+  });
+}
 
-  objectCommand(program, 'history', '<TYPE/NAME>', 'everything that changed an object, newest first')
-    .option('--limit <n>', 'at most this many', wholeNumber('--limit', 1, 1000), 50)
-    .action(async (ref: string, _flags: unknown, command: Command) => {
-      const flags = command.optsWithGlobals<ObjectFlags & { limit: number }>();
-      const context = createContext(flags);
-      const { path } = await locateObject(context.client, ref, flags);
-      const page = await context.client.get<{ items: Change[]; next: string | null }>(`${path}/history`, {
-        limit: flags.limit,
-      });
-      if (!writeStructured(context, page, page.items)) writeChanges(context, page.items, page.next !== null);
-    });
+function fieldTable(state: State, view: View): string {
+  return renderTable(
+    [
+      { head: 'FIELD', value: (row) => row.path, most: 60 },
+      { head: 'CERTAINTY', value: (row) => row.certainty },
+      { head: 'WHY', value: (row) => row.doubt ?? '', most: 30 },
+      {
+        head: 'VALUE',
+        value: (row) => (typeof row.value === 'string' ? row.value : JSON.stringify(row.value)),
+        flexible: true,
+      },
+    ],
+    state.fields ?? [],
+    view,
+  );
+}
 
-  objectCommand(
+function historyCommand(program: Command): void {
+  const command = objectCommand(
+    program,
+    'history',
+    '<TYPE/NAME>',
+    'everything that changed an object, newest first',
+  ).option('--limit <n>', 'at most this many', wholeNumber('--limit', 1, 1000), 50);
+  examples(command, [
+    ['history deploy/web -n prod', 'since it was first seen'],
+    ['history node/worker-1 -o json', 'for a script'],
+  ]).action(async (ref: string, _flags: unknown, called: Command) => {
+    const flags = called.optsWithGlobals<ObjectFlags & { limit: number }>();
+    const context = createContext(flags);
+    const { path } = await locateObject(context.client, ref, flags);
+    writePage(context, await context.client.get<Page>(`${path}/history`, { limit: flags.limit }));
+  });
+}
+
+function diffCommand(program: Command): void {
+  const command = objectCommand(
     program,
     'diff',
     '<CHANGE_ID|TYPE/NAME>',
@@ -106,71 +142,76 @@ Examples:
   )
     .option('--from <time>', 'the earlier time (default 24h)', timeOption('--from'))
     .option('--to <time>', 'the later time (default now)', timeOption('--to'))
-    .option('--exit-code', 'exit with 1 when there are differences')
-    .action(async (what: string, _flags: unknown, command: Command) => {
-      const flags = command.optsWithGlobals<
-        ObjectFlags & { from?: string; to?: string; exitCode?: boolean }
-      >();
-      const context = createContext(flags);
-      let diff: FieldChange[] | null | undefined;
-      if (CHANGE_ID.test(what)) diff = (await context.client.get<Change>(`/v1/changes/${what}`)).diff;
-      else {
-        const { path } = await locateObject(context.client, what, flags);
-        const compared = await context.client.get<{ from: State; to: State; diff: FieldChange[] | null }>(
-          `${path}/compare`,
-          { from: flags.from ?? '24h', to: flags.to },
-        );
-        for (const [side, state] of [
-          ['from', compared.from],
-          ['to', compared.to],
-        ] as const)
-          for (const note of state.notes) context.err(`# ${side}: ${note}\n`);
-        diff = compared.diff;
-      }
-      if (diff == null)
-        throw new CliError(
-          EXIT.nothing,
-          'no fields can be compared',
-          'one of the two states is not known; see `whochanged history`',
-        );
-      if (!writeStructured(context, diff)) context.out(renderDiff(diff, context.view.colors));
-      if (flags.exitCode && diff.length > 0) process.exitCode = EXIT.nothing;
-    });
+    .option('--exit-code', 'exit with 1 when there are differences');
+  examples(command, [
+    ['diff 01a20dc9-9350-8a1e-80d7-f3b269a4d073', 'what one change did'],
+    ['diff deploy/web -n prod --from 2h', 'what differs since two hours ago'],
+    ['diff deploy/web --from 2026-03-02T09:00:00Z --to 2026-03-02T10:00:00Z', 'between two times'],
+  ]).action(async (what: string, _flags: unknown, called: Command) => {
+    const flags = called.optsWithGlobals<ObjectFlags & { from?: string; to?: string; exitCode?: boolean }>();
+    const context = createContext(flags, 'one');
+    const diff = CHANGE_ID.test(what)
+      ? ((await context.client.get<Change>(`/v1/changes/${what}`)).diff ?? null)
+      : await compare(context, what, flags);
+    if (diff === null)
+      throw new CliError(
+        EXIT.nothing,
+        'no fields can be compared',
+        'one of the two states is not known; see `whochanged history`',
+      );
+    if (!writeStructured(context, diff, diff as object[])) {
+      if (diff.length === 0) context.err('no differences\n');
+      context.out(renderDiff(diff, context.view.colors));
+    }
+    if (flags.exitCode && diff.length > 0) process.exitCode = EXIT.nothing;
+  });
+}
 
-  objectCommand(
+async function compare(
+  context: Context,
+  ref: string,
+  flags: ObjectFlags & { from?: string; to?: string },
+): Promise<FieldChange[] | null> {
+  const { path } = await locateObject(context.client, ref, flags);
+  const compared = await context.client.get<{ from: State; to: State; diff: FieldChange[] | null }>(
+    `${path}/compare`,
+    { from: flags.from ?? '24h', to: flags.to },
+  );
+  for (const side of ['from', 'to'] as const)
+    for (const note of compared[side].notes) context.err(`# ${side}: ${safe(note)}\n`);
+  return compared.diff;
+}
+
+function rollbackCommand(program: Command): void {
+  const command = objectCommand(
     program,
     'rollback',
     '<TYPE/NAME>',
     'a former state as a manifest to apply (stdout), with what it would undo (stderr)',
-  )
-    .requiredOption('--to <time|CHANGE_ID>', 'the time of the state, or a change: the state before it')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  whochanged rollback deploy/web -n prod --to 2h > web.yaml
-  whochanged rollback deploy/web -n prod --to 2h | kubectl diff -f -`,
-    )
-    .action(async (ref: string, _flags: unknown, command: Command) => {
-      const flags = command.optsWithGlobals<ObjectFlags & { to: string }>();
-      const context = createContext(flags);
-      const { path } = await locateObject(context.client, ref, flags);
-      const to = CHANGE_ID.test(flags.to)
-        ? before((await context.client.get<Change>(`/v1/changes/${flags.to}`)).at)
-        : timeOption('--to')(flags.to);
-      const answer = await context.client.get<{
-        manifest: string;
-        undoes: FieldChange[] | null;
-        warnings: string[];
-      }>(`${path}/rollback`, { to });
-      if (context.output !== 'table' && context.output !== 'yaml' && writeStructured(context, answer)) return;
-      for (const warning of answer.warnings) context.err(`warning: ${safe(warning)}\n`);
-      if (answer.undoes?.length)
-        context.err(
-          `applying it would make these changes:\n${renderDiff(answer.undoes, { ...context.view.colors })}`,
-        );
-      context.out(answer.manifest);
-    });
+  ).requiredOption('--to <time|CHANGE_ID>', 'the time of the state, or a change: the state before it');
+  examples(command, [
+    ['rollback deploy/web -n prod --to 2h > web.yaml', 'as it was two hours ago'],
+    ['rollback deploy/web -n prod --to 2h | kubectl diff -f -', 'what applying it would do'],
+  ]).action(async (ref: string, _flags: unknown, called: Command) => {
+    const flags = called.optsWithGlobals<ObjectFlags & { to: string }>();
+    const context = createContext(flags, 'one');
+    // A wrong time is said before anything is asked.
+    const time = CHANGE_ID.test(flags.to) ? undefined : timeOption('--to')(flags.to);
+    const { path } = await locateObject(context.client, ref, flags);
+    const to = time ?? before((await context.client.get<Change>(`/v1/changes/${flags.to}`)).at);
+    const answer = await context.client.get<{
+      manifest: string;
+      undoes: FieldChange[] | null;
+      warnings: string[];
+    }>(`${path}/rollback`, { to });
+    if (context.output !== 'yaml' && writeStructured(context, answer)) return;
+    for (const warning of answer.warnings) context.err(`warning: ${safe(warning)}\n`);
+    if (answer.undoes?.length)
+      context.err(
+        `applying it would make these changes:\n${renderDiff(answer.undoes, context.view.errorColors)}`,
+      );
+    context.out(answer.manifest);
+  });
 }
 
 /** A microsecond before a time. */

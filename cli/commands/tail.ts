@@ -1,77 +1,103 @@
 import type { Command } from 'commander';
-import { createContext, type GlobalFlags, writeStructured } from '../context.js';
-import { CliError } from '../exit.js';
-import { type Change, renderChanges } from '../render/changes.js';
-import { addFilters, type FilterFlags, filterQuery, writeChanges } from './changes.js';
+import type { Query } from '../client.js';
+import { type Context, createContext, writeStructured } from '../context.js';
+import { examples } from '../examples.js';
+import { CliError, EXIT } from '../exit.js';
+import { type Change, ChangeTable } from '../render/changes.js';
+import { changesCsv } from '../render/csv.js';
+import { addFilters, type FilterFlags, filterQuery, type Page, writePage } from './changes.js';
 
 const POLL_MS = 1000;
 const PAGE = 200;
+const FIRST = 10;
+
+/** The last committed change of each cluster, by its number in it. */
+type Ends = Record<string, string>;
 
 export function tailCommand(program: Command): void {
-  addFilters(
+  const command = addFilters(
     program
       .command('tail')
       .description('the latest changes; with -f, new ones as they come')
-      .argument('[TYPE[/NAME]]'),
+      .argument('[TYPE[/NAME]]', 'such as deploy/web'),
     undefined,
-  )
-    .option('-f, --follow', 'go on, until interrupted')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  whochanged tail -f -n prod
-  whochanged tail -f --kind exec -o ndjson | while read -r change; do ...`,
-    )
-    .action(async (ref: string | undefined, _flags: unknown, command: Command) => {
-      const flags = command.optsWithGlobals<FilterFlags & GlobalFlags & { follow?: boolean }>();
-      const context = createContext(flags);
-      const query = filterQuery(flags, ref, undefined);
-      const seqs = await context.client.get<Record<string, string>>('/v1/changes/last-seq');
-      const first = await context.client.get<{ items: Change[] }>('/v1/changes', { ...query, limit: 10 });
-      const items = first.items.reverse();
-      if (!flags.follow) {
-        if (!writeStructured(context, items, items)) writeChanges(context, items, false);
-        return;
-      }
-      const show = (changes: Change[]) => {
-        if (changes.length === 0) return;
-        if (context.output === 'ndjson' || context.output === 'json')
-          for (const change of changes) context.out(`${JSON.stringify(change)}\n`);
-        else if (!writeStructured(context, changes, changes)) {
-          // One head for the whole run: later batches go on below it.
-          const text = renderChanges(changes, { ...context.view, now: Date.now() });
-          context.out(shown ? text.slice(text.indexOf('\n') + 1) : text);
-        }
-        shown = true;
-      };
-      let shown = false;
-      let away = false;
-      show(items);
-      for (;;) {
-        await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-        try {
-          const clusters = Object.keys(
-            await context.client.get<Record<string, string>>('/v1/changes/last-seq'),
-          ).filter((name) => flags.cluster === undefined || name === flags.cluster);
-          for (const cluster of clusters) {
-            const page = await context.client.get<{ items: Change[]; next: string }>('/v1/changes', {
-              ...query,
-              cluster,
-              after_seq: seqs[cluster] ?? '0',
-              limit: PAGE,
-            });
-            seqs[cluster] = page.next;
-            show(page.items);
-          }
-          if (away) context.err('connected again\n');
-          away = false;
-        } catch (error) {
-          // A restart of the server is no reason to stop watching; a wrong token is.
-          if (!(error instanceof CliError) || error.exitCode !== 5) throw error;
-          if (!away) context.err(`${error.message}; trying on\n`);
-          away = true;
-        }
-      }
-    });
+  ).option('-f, --follow', 'go on, until interrupted');
+  examples(command, [
+    ['tail -f -n prod', 'watch prod'],
+    ['tail -f --kind exec -o ndjson | while read -r change; do ...', 'act on each exec'],
+  ]).action(async (ref: string | undefined, _flags: unknown, called: Command) => {
+    const flags = called.optsWithGlobals<FilterFlags & { follow?: boolean }>();
+    const context = createContext(flags);
+    const query = filterQuery(flags, ref, undefined);
+    const ends = await context.client.get<Ends>('/v1/changes/last-seq');
+    const { items } = await context.client.get<Page>('/v1/changes', { ...query, limit: FIRST });
+    items.reverse();
+    if (flags.follow) await follow(context, query, ends, items);
+    else writePage(context, { items, next: null });
+  });
+}
+
+/** Writes changes as they are committed, until SIGINT or SIGTERM, which end it without an error. */
+async function follow(context: Context, query: Query, ends: Ends, first: Change[]): Promise<never> {
+  const write = writer(context);
+  write(first);
+  // What was committed between the two first questions would come again.
+  const shown = new Set(first.map((change) => change.id));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(EXIT.ok));
+  let away = false;
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    try {
+      await poll(context, query, ends, (changes) => write(changes.filter((change) => !shown.has(change.id))));
+      if (away) context.err('connected again\n');
+      away = false;
+    } catch (error) {
+      // A restart of the server is no reason to stop watching; a wrong token is.
+      if (!(error instanceof CliError) || error.exitCode !== EXIT.failed) throw error;
+      if (!away) context.err(`${error.message}; trying on\n`);
+      away = true;
+    }
+  }
+}
+
+/** Everything committed since the last poll. `ends` moves on, also over what doesn't match. */
+async function poll(
+  context: Context,
+  query: Query,
+  ends: Ends,
+  write: (changes: Change[]) => void,
+): Promise<void> {
+  const now = await context.client.get<Ends>('/v1/changes/last-seq');
+  for (const [cluster, end] of Object.entries(now)) {
+    if (query.cluster !== undefined && query.cluster !== cluster) continue;
+    for (;;) {
+      const after = ends[cluster] ?? '0';
+      if (BigInt(after) >= BigInt(end)) break;
+      const page = await context.client.get<{ items: Change[]; next: string }>('/v1/changes', {
+        ...query,
+        cluster,
+        after_seq: after,
+        limit: PAGE,
+      });
+      write(page.items);
+      const full = page.items.length === PAGE;
+      ends[cluster] = full || BigInt(page.next) > BigInt(end) ? page.next : end;
+      if (!full) break;
+    }
+  }
+}
+
+/** Writes changes below each other, with one head. */
+function writer(context: Context): (changes: Change[]) => void {
+  const table = new ChangeTable();
+  let first = true;
+  return (changes) => {
+    if (changes.length === 0) return;
+    if (context.output === 'csv') context.out(changesCsv(changes, first));
+    else if (context.output === 'json')
+      for (const change of changes) context.out(`${JSON.stringify(change)}\n`);
+    else if (!writeStructured(context, changes, changes))
+      context.out(table.render(changes, { ...context.view, now: Date.now() }));
+    first = false;
+  };
 }

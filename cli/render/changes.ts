@@ -1,5 +1,5 @@
 import type { Colors } from './colors.js';
-import { type Column, renderTable } from './table.js';
+import { type Column, type Layout, layOut, renderHead, renderRows } from './table.js';
 import { age, clock, safe } from './text.js';
 
 /** The part of the API's change that the terminal shows. */
@@ -51,6 +51,8 @@ export interface FieldChange {
 export interface View {
   width: number;
   colors: Colors;
+  /** For what goes to stderr, which may be a terminal while stdout is a file. */
+  errorColors: Colors;
   now: number;
   utc: boolean;
   wide: boolean;
@@ -78,8 +80,8 @@ const RISKY = new Set([
   'token_request',
 ]);
 
-/** Who changed what: one line each, and the cause where something else set it off. */
-export function renderChanges(changes: Change[], view: View): string {
+/** The columns of who changed what. */
+function columnsOf(view: View): Column<Change>[] {
   const { colors } = view;
   const columns: Column<Change>[] = [
     {
@@ -88,9 +90,17 @@ export function renderChanges(changes: Change[], view: View): string {
         view.wide
           ? clock(row.at, view.utc)
           : `${clock(row.at, view.utc).slice(5)} (${age(row.at, view.now)})`,
+      short: (row) => clock(row.at, view.utc).slice(5),
       paint: (text) => colors.dim(text),
     },
-    { head: 'ACTOR', value: actorText, most: 36, paint: (text) => colors.cyan(text) },
+    {
+      head: 'ACTOR',
+      value: actorText,
+      short: (row) => actorText(row).replaceAll(/\bsystem:serviceaccount(?=:)/g, '…'),
+      most: 40,
+      paint: (text) => colors.cyan(text),
+    },
+    { head: 'VIA', value: (row) => row.tool.name, optional: true, paint: (text) => colors.dim(text) },
     {
       head: 'DID',
       value: didText,
@@ -99,17 +109,32 @@ export function renderChanges(changes: Change[], view: View): string {
     },
     { head: 'OBJECT', value: objectText, most: 44 },
     { head: 'WHAT', value: whatText, flexible: true },
-    { head: 'VIA', value: (row) => row.tool.name, most: 18, paint: (text) => colors.dim(text) },
   ];
   if (view.wide) {
     columns.splice(1, 0, { head: 'CLUSTER', value: (row) => row.cluster });
     columns.push({ head: 'ID', value: (row) => row.id });
   }
-  return renderTable(columns, changes, {
-    width: view.wide ? Number.POSITIVE_INFINITY : view.width,
-    colors,
-    note: causeText,
-  });
+  return columns;
+}
+
+/** Who changed what: one row each, and the cause where something else set it off. */
+export function renderChanges(changes: Change[], view: View): string {
+  return new ChangeTable().render(changes, view);
+}
+
+/** A table that grows at its end: its head is written once, and its columns only ever widen. */
+export class ChangeTable {
+  #layout: Layout<Change> | undefined;
+
+  render(changes: Change[], view: View): string {
+    const first = this.#layout === undefined;
+    const width = view.wide ? Number.POSITIVE_INFINITY : view.width;
+    this.#layout = layOut(columnsOf(view), changes, width, this.#layout);
+    return (
+      (first ? renderHead(this.#layout, view.colors) : '') +
+      renderRows(this.#layout, changes, view.colors, causeText)
+    );
+  }
 }
 
 function didText(change: Change): string {

@@ -35,6 +35,38 @@ export function clip(text: string, width: number): string {
   return `${result}…`;
 }
 
+/** Where a line may end: after a blank, else after what joins the parts of a name. */
+const AFTER_NAME_PART = /[/,;@=-]/;
+
+/** A text in lines of a width, at most so many; an ellipsis ends the last when something is missing. */
+export function wrap(text: string, width: number, mostLines: number): string[] {
+  const lines: string[] = [];
+  let rest = text;
+  while (lines.length < mostLines - 1 && widthOf(rest) > width) {
+    const end = lineEnd(rest, width);
+    lines.push(rest.slice(0, end).trimEnd());
+    rest = rest.slice(end).trimStart();
+  }
+  return [...lines, clip(rest, width)];
+}
+
+function lineEnd(text: string, width: number): number {
+  let used = 0;
+  let end = 0;
+  let blank = 0;
+  let part = 0;
+  for (const { segment } of segmenter.segment(text)) {
+    used += widthOf(segment);
+    // A blank may hang over the edge.
+    if (segment === ' ' && used - 1 <= width) blank = end + 1;
+    if (used > width) break;
+    end += segment.length;
+    if (AFTER_NAME_PART.test(segment)) part = end;
+  }
+  if (blank * 2 > end) return blank;
+  return part * 2 > end ? part : Math.max(end, 1);
+}
+
 export function pad(text: string, width: number): string {
   return text + ' '.repeat(Math.max(0, width - widthOf(text)));
 }
@@ -46,6 +78,13 @@ export function age(at: string, now: number): string {
   if (seconds < 7200) return `${Math.floor(seconds / 60)}m`;
   if (seconds < 172_800) return `${Math.floor(seconds / 3600)}h`;
   return `${Math.floor(seconds / 86_400)}d`;
+}
+
+/** A length of time, as short as an age. */
+export function duration(seconds: number): string {
+  return seconds < 10
+    ? `${Math.max(0, seconds).toFixed(1)}s`
+    : age(new Date(0).toISOString(), seconds * 1000);
 }
 
 /** A time to the second, local unless UTC is asked for. */

@@ -1,0 +1,162 @@
+import type { Command } from 'commander';
+import { type Context, createContext, type GlobalFlags, writeStructured } from '../context.js';
+import { examples } from '../examples.js';
+import { CliError, EXIT } from '../exit.js';
+import { PrivateFile } from '../private-file.js';
+import { age, clock, duration } from '../render/text.js';
+import { writeTable } from './lists.js';
+
+interface Source {
+  name: string;
+  cluster: string;
+  disabledAt: string | null;
+  credentials: Array<{ kind: string; expiresAt: string | null; revokedAt: string | null }>;
+  health: {
+    state: string;
+    lastReceivedAt: string | null;
+    lagSeconds: number | null;
+    events: number;
+    duplicates: number;
+    quarantined: number;
+  };
+}
+
+interface Issued {
+  source: Source;
+  kubeconfig: string;
+}
+
+interface IssueFlags extends GlobalFlags {
+  clientCert?: boolean;
+  kubeconfig?: string;
+}
+
+const SECONDS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 };
+
+function seconds(value: string): number {
+  const match = /^(\d{1,6})([smhd])$/.exec(value);
+  if (!match)
+    throw new CliError(EXIT.usage, `--overlap ${value}: no duration`, 'write it like 30m, 24h or 7d');
+  return Number(match[1]) * SECONDS[match[2]!]!;
+}
+
+/** The kubeconfig goes to stdout or a file that only its owner can read; what to do with it, to stderr. */
+async function issue(context: Context, flags: IssueFlags, path: string, body: object): Promise<void> {
+  const file = flags.kubeconfig === undefined ? undefined : new PrivateFile(flags.kubeconfig);
+  let issued: Issued;
+  try {
+    issued = await context.client.post<Issued>(path, {
+      ...body,
+      kind: flags.clientCert ? 'client_cert' : 'token',
+    });
+  } catch (error) {
+    file?.discard();
+    throw error;
+  }
+  file?.write(issued.kubeconfig);
+  if (writeStructured(context, file ? { source: issued.source } : issued)) return;
+  if (!file) context.out(issued.kubeconfig);
+  context.err(`
+This kubeconfig is shown once. Put it where the apiserver of cluster "${issued.source.cluster}" can read it, and start it with
+  --audit-policy-file=POLICY --audit-webhook-config-file=${flags.kubeconfig ?? 'FILE'}
+`);
+}
+
+export function sourceCommands(program: Command): void {
+  const source = program.command('source').description('the apiservers that send their audit events');
+  examples(source, [
+    ['source list', 'is everything arriving?'],
+    ['source add prod-a --cluster prod > webhook-kubeconfig.yaml', 'connect an apiserver'],
+  ]);
+  addCommand(source);
+  listCommand(source);
+  rotateCommand(source);
+  disableCommand(source);
+}
+
+function addCommand(source: Command): void {
+  const command = source
+    .command('add')
+    .description('add an apiserver; prints the kubeconfig for --audit-webhook-config-file')
+    .argument('<NAME>', 'lower-case letters, digits, - and .')
+    .requiredOption('--cluster <cluster>', 'the cluster it belongs to; made if it is new')
+    .option('--client-cert', 'a client certificate instead of a token')
+    .option('--kubeconfig <file>', 'write the kubeconfig there, mode 600');
+  examples(command, [
+    ['source add prod-a --cluster prod > webhook-kubeconfig.yaml', 'by token'],
+    ['source add prod-b --cluster prod --client-cert --kubeconfig prod-b.yaml', 'by client certificate'],
+  ]).action(async (name: string, _flags: unknown, called: Command) => {
+    const flags = called.optsWithGlobals<IssueFlags & { cluster: string }>();
+    await issue(createContext(flags, 'one'), flags, '/v1/sources', { name, cluster: flags.cluster });
+  });
+}
+
+function rotateCommand(source: Command): void {
+  const command = source
+    .command('rotate')
+    .description('a new credential; the old ones stay valid for the overlap')
+    .argument('<NAME>', 'as `source list` shows it')
+    .option('--overlap <duration>', 'how long the old ones stay valid (default 24h)', seconds)
+    .option('--client-cert', 'a client certificate instead of a token')
+    .option('--kubeconfig <file>', 'write the kubeconfig there, mode 600');
+  examples(command, [
+    ['source rotate prod-a --kubeconfig webhook-kubeconfig.yaml', 'the old token goes on for a day'],
+    ['source rotate prod-a --overlap 0s > webhook-kubeconfig.yaml', 'the old token ends at once'],
+  ]).action(async (name: string, _flags: unknown, called: Command) => {
+    const flags = called.optsWithGlobals<IssueFlags & { overlap?: number }>();
+    await issue(createContext(flags, 'one'), flags, `/v1/sources/${encodeURIComponent(name)}/rotate`, {
+      overlapSeconds: flags.overlap ?? SECONDS.d,
+    });
+  });
+}
+
+function listCommand(source: Command): void {
+  const command = source.command('list').description('sources and their health');
+  examples(command, [
+    ['source list', 'state, lag and credentials of each'],
+    ['source list -o json', 'for a script'],
+  ]).action(async (_flags: unknown, called: Command) => {
+    const context = createContext(called.optsWithGlobals<GlobalFlags>());
+    const { now, utc } = context.view;
+    const { items } = await context.client.get<{ items: Source[] }>('/v1/sources');
+    writeTable(context, items, [
+      { head: 'NAME', value: (row) => row.name },
+      { head: 'CLUSTER', value: (row) => row.cluster },
+      { head: 'STATE', value: (row) => row.health.state },
+      {
+        head: 'LAST BATCH',
+        value: ({ health }) => (health.lastReceivedAt ? `${age(health.lastReceivedAt, now)} ago` : 'never'),
+      },
+      {
+        head: 'LAG',
+        value: ({ health }) => (health.lagSeconds === null ? '' : duration(health.lagSeconds)),
+      },
+      { head: 'EVENTS', value: (row) => String(row.health.events) },
+      { head: 'DUPLICATES', value: (row) => String(row.health.duplicates) },
+      { head: 'QUARANTINED', value: (row) => String(row.health.quarantined) },
+      {
+        head: 'CREDENTIALS',
+        value: (row) =>
+          row.credentials
+            .filter((item) => !item.revokedAt)
+            .map((item) => (item.expiresAt ? `${item.kind} until ${clock(item.expiresAt, utc)}` : item.kind))
+            .join(', '),
+        flexible: true,
+      },
+    ]);
+  });
+}
+
+function disableCommand(source: Command): void {
+  const command = source
+    .command('disable')
+    .description('take no more events from a source')
+    .argument('<NAME>', 'as `source list` shows it');
+  examples(command, [['source disable prod-a', 'its posts are refused from now on']]).action(
+    async (name: string, _flags: unknown, called: Command) => {
+      const context = createContext(called.optsWithGlobals<GlobalFlags>(), 'one');
+      const disabled = await context.client.post<Source>(`/v1/sources/${encodeURIComponent(name)}/disable`);
+      if (!writeStructured(context, disabled)) context.out(`${disabled.name} is disabled\n`);
+    },
+  );
+}
