@@ -29,7 +29,10 @@ const MOVED: Record<string, string> = {
   content_change_id: `pg_temp.moved_id(content_change_id, content_at + %k * interval '1 second' * ${STEP_SECONDS}, %k)`,
 };
 
-/** Repeats what a ledger holds until it has this many events, each copy later, as other requests on the same objects. */
+/**
+ * Repeats what a ledger holds until it has this many events, each copy later, as other requests on the same objects.
+ * Works once for a ledger: copies of copies would have the ids of others.
+ */
 export async function fillLedger(pool: Pool, events: number, say: (text: string) => void): Promise<void> {
   const client = await pool.connect();
   const has = Number((await client.query('select count(*) from events')).rows[0].count);

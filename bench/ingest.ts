@@ -8,11 +8,13 @@ import type { Pool } from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import { createPool } from '../store/database.js';
 import { startSystem, webhookToken } from '../test/harness/system.js';
+import { readCpu } from './cpu.js';
 
 /**
- * `node --import tsx bench/ingest.ts [sessions] [connections]`
+ * `npm run bench:ingest -- [sessions] [connections]`
  * Sustained ingest through the webhook into an empty ledger, against a bare COPY of the very rows it made into the same
- * indexed tables of the same Postgres, in one run. Prints ratios.
+ * indexed tables of the same Postgres, in one run. Prints ratios, and the CPU that an event costs, which tells more than
+ * the rate where the machine is busy with other things. BENCH_MIX=lean: bench/traffic.ts.
  */
 const sessions = Number(process.argv[2] ?? 40);
 const connections = Number(process.argv[3] ?? 4);
@@ -77,14 +79,20 @@ async function bareCopy(pool: Pool, folder: string): Promise<number> {
 
 const folder = await mkdtemp(join(tmpdir(), 'whochanged-bench-'));
 await chmod(folder, 0o711);
-const system = await startSystem(folder, {
-  WHOCHANGED_ROLES: process.env.BENCH_ROLES ?? 'ingest,api',
-  ...(process.env.BENCH_NODE_OPTIONS && { NODE_OPTIONS: process.env.BENCH_NODE_OPTIONS }),
-});
+const system = await startSystem(
+  folder,
+  {
+    WHOCHANGED_ROLES: process.env.BENCH_ROLES ?? 'ingest,api',
+    ...(process.env.BENCH_NODE_OPTIONS && { NODE_OPTIONS: process.env.BENCH_NODE_OPTIONS }),
+  },
+  'build',
+);
 const url = `${system.http}/ingest/v1/audit/default`;
 const token = await webhookToken(folder);
 await send(url, token, 100_000, WARM_UP);
+const before = readCpu(system.child.pid!, folder);
 const sent = await send(url, token, 0, sessions);
+const after = readCpu(system.child.pid!, folder);
 const peakRss =
   Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${system.child.pid}/status`, 'utf8'))?.[1]) / 1024;
 const pool = createPool({
@@ -110,6 +118,11 @@ console.log(
 );
 console.log(
   `ingest      ${Math.round(rate)} events/s, ack p50 ${sent.p50.toFixed(0)} ms, p99 ${sent.p99.toFixed(0)} ms, peak RSS ${peakRss.toFixed(0)} MB`,
+);
+const micros = (what: keyof typeof after) =>
+  `${(((after[what] - before[what]) / sent.events) * 1e6).toFixed(0)} us`;
+console.log(
+  `CPU         ${micros('main')} an event in the main thread, ${micros('threads')} in others, ${micros('postgres')} in Postgres`,
 );
 console.log(`bare COPY   ${Math.round(bareRate)} events/s of the same rows into the same indexed tables`);
 console.log(`ratio       ${(rate / bareRate).toFixed(2)}`);

@@ -8,7 +8,7 @@ import { fillLedger } from './fill.js';
 import { Traffic } from './traffic.js';
 
 /**
- * `node --import tsx bench/questions.ts [events] [samples]`
+ * `npm run bench:questions -- [events] [samples]`
  * What users ask, over HTTP, of a ledger of this many events: p50, p99 and the slowest, each sample at another place.
  * BENCH_KEEP=folder keeps the filled ledger there, or takes it from there.
  */
@@ -56,7 +56,7 @@ async function ingestBase(): Promise<void> {
 
 if (!(await readFile(join(folder, 'admin-token')).catch(() => undefined))) await ingestBase();
 // Without jobs: they would go through all that is filled in.
-const system = await startSystem(folder, { WHOCHANGED_ROLES: 'api' });
+const system = await startSystem(folder, { WHOCHANGED_ROLES: 'api' }, 'build');
 const pool = createPool(database);
 const count = async () => Number((await pool.query('select count(*) from events')).rows[0].count);
 if ((await count()) < events) await fillLedger(pool, events, say);

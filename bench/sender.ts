@@ -6,7 +6,7 @@ import { Traffic } from './traffic.js';
  * A process of its own, so that generating and sending aren't counted as receiving: bodies are made beforehand.
  */
 const [url, token, first, sessions, connections] = process.argv.slice(2);
-const traffic = new Traffic();
+const traffic = new Traffic({ lean: process.env.BENCH_MIX === 'lean' });
 const numbers = Array.from({ length: Number(sessions) }, (_, i) => Number(first) + i);
 const bodies = [...traffic.batches(numbers)].map(({ body, events }) => ({ body: Buffer.from(body), events }));
 const agent = new Agent({ keepAlive: true, maxSockets: Number(connections) });

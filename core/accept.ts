@@ -1,5 +1,5 @@
-import type { AuditEvent } from './audit-event.js';
-import { type CanonicalBody, canonicalBody, canonicalEvent, canonicalJson, sha256 } from './canonical.js';
+import type { AuditEvent, Json } from './audit-event.js';
+import { canonicalBody, canonicalEvent, canonicalJson, sha256 } from './canonical.js';
 import { classifyEvent } from './classify.js';
 import { DecodeError, decodeEvent } from './decode.js';
 import { requestID } from './identity.js';
@@ -15,14 +15,26 @@ export interface Redaction {
   digest: KeyedDigest;
 }
 
+/**
+ * A redacted body. `text` is its canonical JSON. `encoded` is what the store will hold of it, where another thread has
+ * made that already; then `text`, and the event's member itself, may be missing where no change is to be projected.
+ */
+export interface AcceptedBody {
+  digest: Buffer;
+  text: string | undefined;
+  encoded: { encoding: number; content: Buffer } | undefined;
+  /** Bytes of the canonical JSON. */
+  size: number;
+}
+
 /** A decoded, redacted event, ready to be stored. Nothing in it holds a secret value. */
 export interface AcceptedEvent {
   event: AuditEvent;
   class: EventClass;
   requestID: string;
   digest: Buffer;
-  request: CanonicalBody | undefined;
-  response: CanonicalBody | undefined;
+  request: AcceptedBody | undefined;
+  response: AcceptedBody | undefined;
   /** Bytes received for it: what it weighs in memory limits. */
   size: number;
 }
@@ -68,8 +80,8 @@ export function acceptValue(
 ): Acceptance {
   try {
     const event = redactEvent(decodeEvent(value, listVersion), redaction.rules, redaction.digest);
-    const request = event.requestObject === undefined ? undefined : canonicalBody(event.requestObject);
-    const response = event.responseObject === undefined ? undefined : canonicalBody(event.responseObject);
+    const request = acceptBody(event.requestObject);
+    const response = acceptBody(event.responseObject);
     return {
       ok: true,
       accepted: {
@@ -86,6 +98,15 @@ export function acceptValue(
     if (!(error instanceof DecodeError)) throw error;
     return { ok: false, rejection: rejectValue(error, value, redaction) };
   }
+}
+
+/** The body that a value is stored as. */
+export function acceptBody(value: Json): AcceptedBody;
+export function acceptBody(value: Json | undefined): AcceptedBody | undefined;
+export function acceptBody(value: Json | undefined): AcceptedBody | undefined {
+  if (value === undefined) return undefined;
+  const { text, digest } = canonicalBody(value);
+  return { text, digest, encoded: undefined, size: Buffer.byteLength(text) };
 }
 
 export function rejectText(reason: string, detail: string, text: string, redaction: Redaction): Rejection {

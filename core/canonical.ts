@@ -31,8 +31,8 @@ function quoted(text: string): string {
   return text.length < 100 && PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
 }
 
-/** Go sorts the keys of its maps, so most objects need no sorting. */
-function sortedKeys(object: object): string[] {
+/** An object's keys in the order of canonical JSON. Go sorts the keys of its maps, so most objects need no sorting. */
+export function sortedKeys(object: object): string[] {
   const keys = Object.keys(object);
   for (let i = 1; i < keys.length; i++) if (keys[i - 1]! > keys[i]!) return keys.sort();
   return keys;

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { WhochangedError } from '../core/errors.js';
 import { readVariablesFile, VariableReader } from './variables.js';
@@ -29,6 +30,8 @@ export interface Config {
     maxInFlightBytes: number;
     maxWaitMs: number;
     bodyCacheBytes: number;
+    /** Threads that decode and redact; 0: the main one does. */
+    threads: number;
   };
   logLevel: string;
 }
@@ -104,6 +107,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       maxInFlightBytes: reader.integer('WHOCHANGED_INGEST_MAX_IN_FLIGHT_BYTES', 24 * MIB, MIB, 4096 * MIB),
       maxWaitMs: reader.integer('WHOCHANGED_INGEST_MAX_WAIT_MS', 15_000, 0, 600_000),
       bodyCacheBytes: reader.integer('WHOCHANGED_INGEST_BODY_CACHE_BYTES', 24 * MIB, 0, 4096 * MIB),
+      threads: reader.integer('WHOCHANGED_INGEST_THREADS', availableParallelism() > 1 ? 1 : 0, 0, 32),
     },
     logLevel: reader.oneOf('WHOCHANGED_LOG_LEVEL', 'info', LOG_LEVELS),
   };

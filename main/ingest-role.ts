@@ -12,6 +12,8 @@ import {
   DEFAULT_REDACTION_RULES,
   type RedactionRuleSet,
 } from '../core/redact/rules.js';
+import { localAcceptances } from '../ingest/acceptance/acceptance.js';
+import { threadedAcceptances } from '../ingest/acceptance/threads.js';
 import { DurableWriter } from '../ingest/durable-writer.js';
 import { InFlight } from '../ingest/in-flight.js';
 import { createIngestMetrics } from '../ingest/metrics.js';
@@ -36,8 +38,13 @@ export interface IngestRole {
   stop(): Promise<void>;
 }
 
+interface RedactionSettings {
+  rules: RedactionRuleSet;
+  key: Uint8Array;
+}
+
 /** The redaction that a configuration asks for: the default rules, with the operator's file laid over them. */
-export async function openRedaction(config: Config): Promise<Redaction> {
+async function readRedaction(config: Config): Promise<RedactionSettings> {
   const key = await loadOrCreateKey(config.redaction.keyFile);
   let rules: RedactionRuleSet = DEFAULT_REDACTION_RULES;
   if (config.redaction.rulesFile !== undefined) {
@@ -51,7 +58,7 @@ export async function openRedaction(config: Config): Promise<Redaction> {
     }
     rules = { ...DEFAULT_REDACTION_RULES, ...file };
   }
-  return { rules: compileRedactionRules(rules), digest: createKeyedDigest(key) };
+  return { rules, key };
 }
 
 /** Everything between the socket and Postgres. Starts also while Postgres is away. */
@@ -63,7 +70,13 @@ export async function startIngest(
   onCommit: () => void,
 ): Promise<IngestRole> {
   await mkdir(config.spool.dir, { recursive: true, mode: 0o700 });
-  const redaction = await openRedaction(config);
+  const { rules, key } = await readRedaction(config);
+  const redaction = { rules: compileRedactionRules(rules), digest: createKeyedDigest(key) };
+  const { threads, maxItemBytes } = config.ingest;
+  const acceptances =
+    threads > 0
+      ? threadedAcceptances({ rules, key, maxItemBytes }, threads, log)
+      : localAcceptances(redaction, maxItemBytes);
   const journal = await Journal.open(config.spool.dir, { maxBytes: config.spool.maxBytes });
   const metrics = createIngestMetrics(registry);
   const ledger = new Ledger(pool, { bodyCacheBytes: config.ingest.bodyCacheBytes });
@@ -82,10 +95,9 @@ export async function startIngest(
       receiver: {
         writer,
         inFlight,
-        redaction,
+        acceptances,
         metrics,
         maxBodyBytes: config.ingest.maxBodyBytes,
-        maxItemBytes: config.ingest.maxItemBytes,
       },
     },
     redaction,
@@ -103,6 +115,7 @@ export async function startIngest(
     },
     stop: async () => {
       sources.stop();
+      await acceptances.stop();
       await writer.stop();
     },
   };

@@ -141,7 +141,7 @@ export class Ledger {
       );
     }
     await appendDictionaries(client, clusterID, dictionaries, cache.entries);
-    await cache.bodies.append(client, clusterID, bodies.texts);
+    await cache.bodies.append(client, clusterID, bodies.stored);
     await copyRows(client, 'events', EVENT_COLUMNS, rows);
     await changes.copy();
     await appendOpenRequests(client, clusterID, openedRequests(events, known), closedRequests(events, known));
@@ -152,7 +152,7 @@ export class Ledger {
 
     for (const { accepted } of events)
       this.#statistics.count(monthOf(accepted.event.requestReceivedTimestamp), 1);
-    cache.bodies.markStored(bodies.texts.keys());
+    cache.bodies.markStored(bodies.stored.keys());
     cache.entries.confirm(dictionaries);
     changes.committed();
   }

@@ -1,6 +1,6 @@
 import type { ClientBase } from 'pg';
+import { type AcceptedBody, acceptBody } from '../core/accept.js';
 import type { Json, JsonObject } from '../core/audit-event.js';
-import { canonicalBody } from '../core/canonical.js';
 import { decodeBody, encodeBody } from './body-encoding.js';
 import { CopyRows, copyRows } from './copy.js';
 
@@ -70,7 +70,11 @@ export class BodyCache {
   }
 
   /** Writes the bodies that the store doesn't have. `markStored` must follow once the transaction has committed. */
-  async append(client: ClientBase, clusterID: number, bodies: ReadonlyMap<string, string>): Promise<void> {
+  async append(
+    client: ClientBase,
+    clusterID: number,
+    bodies: ReadonlyMap<string, AcceptedBody>,
+  ): Promise<void> {
     const candidates = [...bodies].filter(([digest]) => !this.#stored.has(digest));
     if (candidates.length === 0) return;
     const { rows } = await client.query<{ digest: Buffer }>({
@@ -80,13 +84,13 @@ export class BodyCache {
     });
     const present = new Set(rows.map((row) => row.digest.toString('hex')));
     const copy = new CopyRows();
-    for (const [digest, text] of candidates) {
+    for (const [digest, body] of candidates) {
       if (present.has(digest)) continue;
-      const { encoding, content } = encodeBody(text);
+      const { encoding, content } = body.encoded ?? encodeBody(body.text!);
       copy.row(COLUMNS.length);
       copy.int4(clusterID);
-      copy.bytes(Buffer.from(digest, 'hex'));
-      copy.int4(Buffer.byteLength(text));
+      copy.bytes(body.digest);
+      copy.int4(body.size);
       copy.int2(encoding);
       copy.bytes(content);
     }
@@ -99,16 +103,16 @@ export class BodyCache {
   }
 }
 
-/** The bodies of one batch: which digest each in-memory value has, and the text of those to be stored. */
+/** The bodies of one batch: which digest each in-memory value has, and those to be stored. */
 export class BatchBodies {
-  readonly texts = new Map<string, string>();
+  readonly stored = new Map<string, AcceptedBody>();
   readonly #digests = new Map<object, string>();
 
-  /** Registers a value whose canonical text is known. */
-  add(value: Json | undefined, body: { text: string; digest: Buffer } | undefined): void {
-    if (!body || value === undefined) return;
+  /** Registers a body for storing, and its value where that is in memory. */
+  add(value: Json | undefined, body: AcceptedBody | undefined): void {
+    if (!body) return;
     const digest = body.digest.toString('hex');
-    this.texts.set(digest, body.text);
+    if (!this.stored.has(digest)) this.stored.set(digest, body);
     if (typeof value === 'object' && value !== null) this.#digests.set(value, digest);
   }
 
@@ -122,7 +126,7 @@ export class BatchBodies {
     if (value === undefined) return undefined;
     let digest = this.#digests.get(value);
     if (digest === undefined) {
-      this.add(value, canonicalBody(value));
+      this.add(value, acceptBody(value));
       digest = this.#digests.get(value)!;
     }
     return Buffer.from(digest, 'hex');

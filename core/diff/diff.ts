@@ -1,4 +1,5 @@
 import type { Json, JsonObject } from '../audit-event.js';
+import { sortedKeys } from '../canonical.js';
 import { appendSegment } from './field-path.js';
 import { listKeys } from './merge-keys.js';
 
@@ -13,7 +14,10 @@ export interface FieldChange {
   after?: Json;
 }
 
-/** Everything that differs between two objects, list items matched by merge keys. Inputs are not changed. */
+/**
+ * Everything that differs between two objects, list items matched by merge keys. Inputs are not changed. Equal objects
+ * give equal diffs, whatever the order of their keys.
+ */
 export function diffObjects(before: JsonObject, after: JsonObject): FieldChange[] {
   const changes: FieldChange[] = [];
   diffMaps(before, after, '', '', changes);
@@ -42,7 +46,7 @@ function diffMaps(
   field: string,
   changes: FieldChange[],
 ): void {
-  for (const key of Object.keys(before)) {
+  for (const key of sortedKeys(before)) {
     const value = before[key]!;
     if (!Object.hasOwn(after, key)) {
       changes.push({ path: appendSegment(path, { key }), op: 'remove', before: value });
@@ -52,7 +56,7 @@ function diffMaps(
     if (value === other || (value !== null && typeof value === 'object' && deepEqual(value, other))) continue;
     diffValues(value, other, appendSegment(path, { key }), key, field, changes);
   }
-  for (const key of Object.keys(after)) {
+  for (const key of sortedKeys(after)) {
     if (!Object.hasOwn(before, key))
       changes.push({ path: appendSegment(path, { key }), op: 'add', after: after[key]! });
   }

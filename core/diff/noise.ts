@@ -1,3 +1,4 @@
+import { sortedKeys } from '../canonical.js';
 import type { FieldChange } from './diff.js';
 
 /** Paths that change without anyone having wanted anything, each with the reason. A path speaks for what is below it. */
@@ -69,7 +70,8 @@ function annotationChanges(change: FieldChange): FieldChange[] {
   const map = change.op === 'add' ? change.after : change.before;
   if (change.op === 'replace' || typeof map !== 'object' || map === null || Array.isArray(map))
     return [change];
-  return Object.entries(map).flatMap(([key, value]): FieldChange[] => {
+  return sortedKeys(map).flatMap((key): FieldChange[] => {
+    const value = map[key]!;
     const path = `${ANNOTATIONS}[${JSON.stringify(key)}]`;
     if (isNoisePath(path)) return [];
     return change.op === 'add'

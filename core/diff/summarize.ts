@@ -1,4 +1,5 @@
 import type { Json, JsonObject } from '../audit-event.js';
+import { canonicalJson, sortedKeys } from '../canonical.js';
 import type { ChangeKind } from '../vocabulary.js';
 import type { FieldChange } from './diff.js';
 
@@ -164,7 +165,7 @@ function plain(value: Json | undefined): string {
       ? value
       : Array.isArray(value) && value.every((item) => typeof item === 'string')
         ? value.join(',')
-        : JSON.stringify(value);
+        : canonicalJson(value);
   const line = text.replace(/\s+/g, ' ');
   return line.length <= MAX_VALUE ? line : `${line.slice(0, MAX_VALUE - 1)}…`;
 }
@@ -190,7 +191,7 @@ function describe(object: JsonObject | undefined): string {
   const replicas =
     typeof spec?.replicas === 'number' ? `, ${spec.replicas} replica${spec.replicas === 1 ? '' : 's'}` : '';
   if (images.length > 0) return ` (${images.map(plain).join(', ')}${replicas})`;
-  const keys = isMap(object.data) ? Object.keys(object.data) : [];
+  const keys = isMap(object.data) ? sortedKeys(object.data) : [];
   return keys.length > 0 ? ` (${plain(keys.join(', '))})` : '';
 }
 

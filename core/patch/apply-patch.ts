@@ -1,4 +1,5 @@
 import type { Json, JsonObject } from '../audit-event.js';
+import { sortedKeys } from '../canonical.js';
 import { deepEqual } from '../diff/diff.js';
 import { appendSegment } from '../diff/field-path.js';
 import { listKeys } from '../diff/merge-keys.js';
@@ -46,7 +47,7 @@ export function patchedPaths(type: PatchType, body: Json, object: JsonObject | u
     }
     return [...new Set(paths)];
   }
-  if (isMap(body)) collect(body, '', '', '', type, paths);
+  if (isMap(body)) collect(body, '', '', type, paths);
   return paths.filter((path) => !IDENTITY.has(path));
 }
 
@@ -60,20 +61,13 @@ const IDENTITY = new Set([
   'metadata.resourceVersion',
 ]);
 
-function collect(
-  value: JsonObject,
-  path: string,
-  field: string,
-  parent: string,
-  type: PatchType,
-  paths: string[],
-): void {
-  void parent;
-  for (const [key, item] of Object.entries(value)) {
+function collect(value: JsonObject, path: string, field: string, type: PatchType, paths: string[]): void {
+  for (const key of sortedKeys(value)) {
+    const item = value[key]!;
     if (DIRECTIVE.test(key)) continue;
     const below = appendSegment(path, { key });
     if (isMap(item) && Object.keys(item).length > 0 && item.$patch === undefined)
-      collect(item, below, key, field, type, paths);
+      collect(item, below, key, type, paths);
     else if (Array.isArray(item) && type !== 'merge') collectList(item, below, key, field, type, paths);
     else paths.push(below);
   }
@@ -96,7 +90,7 @@ function collectList(
     const item = items[i] as JsonObject;
     const below = appendSegment(path, { item: key });
     if (item.$patch !== undefined || Object.keys(item).length <= 1) paths.push(below);
-    else collect(withoutKeys(item, key), below, field, parent, type, paths);
+    else collect(withoutKeys(item, key), below, field, type, paths);
   }
 }
 

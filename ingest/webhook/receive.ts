@@ -1,16 +1,10 @@
 import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import {
-  type AcceptedEvent,
-  acceptItem,
-  type Redaction,
-  type Rejection,
-  rejectText,
-} from '../../core/accept.js';
+import type { AcceptedEvent, Rejection } from '../../core/accept.js';
 import { WhochangedError } from '../../core/errors.js';
 import type { SourceCredentials } from '../../store/sources.js';
+import type { Acceptances, BodyAcceptance, Taken } from '../acceptance/acceptance.js';
 import type { Durability, DurableWriter } from '../durable-writer.js';
-import { EventListSplitter, type Item } from '../formats/event-list.js';
 import type { InFlight } from '../in-flight.js';
 import type { IngestMetrics } from '../metrics.js';
 
@@ -21,10 +15,9 @@ const PART_EVENTS = 2000;
 export interface Receiver {
   writer: DurableWriter;
   inFlight: InFlight;
-  redaction: Redaction;
+  acceptances: Acceptances;
   metrics: IngestMetrics;
   maxBodyBytes: number;
-  maxItemBytes: number;
 }
 
 export interface Received {
@@ -35,13 +28,6 @@ export interface Received {
   /** Durable on disk, on its way to Postgres. */
   spooled: number;
 }
-
-const PROBLEMS: Record<NonNullable<Item['problem']>, string> = {
-  too_large: 'larger than the limit for one event; its beginning was kept, masked',
-  too_deep: 'nested too deeply; its beginning was kept, masked',
-  unterminated: 'the body ended in the middle of it',
-  not_an_object: 'expected a JSON object',
-};
 
 /**
  * Reads one posted body to its end and makes every event in it durable. What can't be read is quarantined and costs
@@ -84,7 +70,7 @@ function decompressed(body: Readable, encoding: string | undefined): Readable {
 class BodyReading {
   readonly #source: SourceCredentials;
   readonly #receiver: Receiver;
-  readonly #splitter: EventListSplitter;
+  readonly #acceptance: BodyAcceptance;
   readonly #receivedAt = Date.now() * 1000;
   readonly #pending: Array<Promise<Durability>> = [];
   readonly #result: Received = { events: 0, stored: 0, duplicates: 0, quarantined: 0, spooled: 0 };
@@ -93,12 +79,11 @@ class BodyReading {
   #partBytes = 0;
   #held = 0;
   #bytes = 0;
-  #items = 0;
 
   constructor(source: SourceCredentials, receiver: Receiver) {
     this.#source = source;
     this.#receiver = receiver;
-    this.#splitter = new EventListSplitter({ maxItemBytes: receiver.maxItemBytes });
+    this.#acceptance = receiver.acceptances.open();
   }
 
   async take(chunk: Buffer): Promise<void> {
@@ -116,28 +101,15 @@ class BodyReading {
     if (!this.#receiver.inFlight.fits(chunk.length)) this.#submitPart();
     await this.#receiver.inFlight.acquire(chunk.length);
     this.#held += chunk.length;
-    for (const item of this.#splitter.push(chunk)) this.#takeItem(item);
+    this.#add(await this.#acceptance.push(chunk));
     if (this.#partBytes >= PART_BYTES || this.#accepted.length >= PART_EVENTS) this.#submitPart();
     while (this.#pending.length > 2) await this.#settleOldest();
   }
 
-  #takeItem(item: Item): void {
-    const at = `item ${this.#items++}`;
-    this.#partBytes += item.bytes.length;
-    if (item.problem) {
-      this.#rejections.push(
-        rejectText(
-          item.problem,
-          `${at}: ${PROBLEMS[item.problem]}`,
-          item.bytes.toString('utf8'),
-          this.#receiver.redaction,
-        ),
-      );
-      return;
-    }
-    const acceptance = acceptItem(item.bytes, this.#splitter.apiVersion, this.#receiver.redaction);
-    if (acceptance.ok) this.#accepted.push(acceptance.accepted);
-    else this.#rejections.push({ ...acceptance.rejection, detail: `${at}: ${acceptance.rejection.detail}` });
+  #add(taken: Taken): void {
+    for (const accepted of taken.accepted) this.#accepted.push(accepted);
+    this.#rejections.push(...taken.rejections);
+    this.#partBytes += taken.bytes;
   }
 
   #submitPart(): void {
@@ -188,13 +160,12 @@ class BodyReading {
   }
 
   async finish(): Promise<Received> {
-    const rest = this.#splitter.end();
-    if (rest) this.#takeItem(rest);
-    const noEvents = this.#items === 0 && this.#splitter.kind !== 'EventList' && !this.#splitter.sawItems;
+    const last = await this.#acceptance.end();
+    this.#add(last);
     this.#submitPart();
     while (this.#pending.length > 0) await this.#settleOldest();
     this.#receiver.metrics.bytes.inc({ source: this.#source.name }, this.#bytes);
-    if (noEvents) {
+    if (last.empty) {
       throw new WhochangedError(
         'invalid_request',
         this.#bytes === 0 ? 'the body is empty' : 'the body holds no JSON object',
@@ -208,6 +179,7 @@ class BodyReading {
 
   /** The body failed half way: what was submitted may still land (a retry finds it there), the rest is let go. */
   async abandon(): Promise<void> {
+    this.#acceptance.abandon();
     await Promise.allSettled(this.#pending);
     this.#receiver.inFlight.release(this.#held);
     this.#held = 0;

@@ -30,7 +30,11 @@ export interface TestReceiver {
 export async function startReceiver(environment: Record<string, string> = {}): Promise<TestReceiver> {
   const database = await createTestDatabase();
   const folder = await mkdtemp(join(tmpdir(), 'whochanged-receiver-'));
-  const config: Config = readConfig({ WHOCHANGED_DATA_DIR: folder, ...environment });
+  const config: Config = readConfig({
+    WHOCHANGED_DATA_DIR: folder,
+    WHOCHANGED_INGEST_THREADS: '0',
+    ...environment,
+  });
   const { secret, sha256 } = newSecret('wcs');
   const client = await database.pool.connect();
   await createSource(client, { name: 'prod-a', cluster: 'prod', secretSha256: sha256 });

@@ -18,8 +18,11 @@ export interface RunningSystem {
 export async function startSystem(
   dataDir: string,
   environment: Record<string, string> = {},
+  from: 'sources' | 'build' = 'sources',
 ): Promise<RunningSystem> {
-  const child = spawn(process.execPath, ['--import', 'tsx', join(ROOT, 'main/main.ts')], {
+  const program =
+    from === 'build' ? [join(ROOT, 'dist/main/main.js')] : ['--import', 'tsx', join(ROOT, 'main/main.ts')];
+  const child = spawn(process.execPath, program, {
     cwd: ROOT,
     env: {
       ...process.env,

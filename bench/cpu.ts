@@ -1,0 +1,39 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** USER_HZ, which Linux has fixed for what it shows in /proc. */
+const TICKS = 100;
+
+function ticksOf(stat: string): number {
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return Number(fields[11]) + Number(fields[12]);
+}
+
+/** Seconds of CPU that a process's main thread and its others have used, and those of a Postgres's backends. */
+export interface CpuSeconds {
+  main: number;
+  threads: number;
+  postgres: number;
+}
+
+/** Reads /proc: what a run costs, however busy the machine is with other things. `folder` holds the embedded Postgres. */
+export function readCpu(pid: number, folder: string): CpuSeconds {
+  const cpu: CpuSeconds = { main: 0, threads: 0, postgres: 0 };
+  for (const task of readdirSync(`/proc/${pid}/task`)) {
+    const seconds = ticksOf(readFileSync(`/proc/${pid}/task/${task}/stat`, 'utf8')) / TICKS;
+    if (Number(task) === pid) cpu.main += seconds;
+    else cpu.threads += seconds;
+  }
+  const postmaster = readFileSync(join(folder, 'postgres/pgdata/postmaster.pid'), 'utf8').split('\n')[0]!;
+  for (const entry of readdirSync('/proc')) {
+    if (!/^\d+$/.test(entry)) continue;
+    try {
+      const stat = readFileSync(`/proc/${entry}/stat`, 'utf8');
+      const parent = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1];
+      if (entry === postmaster || parent === postmaster) cpu.postgres += ticksOf(stat) / TICKS;
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return cpu;
+}

@@ -1,0 +1,52 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { createKeyedDigest } from '../../core/redact/keyed-digest.js';
+import { compileRedactionRules, type RedactionRuleSet } from '../../core/redact/rules.js';
+import { LocalAcceptance } from './acceptance.js';
+import { packTaken, type TakenMessage } from './message.js';
+
+/** What the thread is started with. The key is in this process's memory already. */
+export interface ThreadData {
+  rules: RedactionRuleSet;
+  key: Uint8Array;
+  maxItemBytes: number;
+}
+
+export type ToThread =
+  | { type: 'push'; body: number; chunk: Uint8Array }
+  | { type: 'end'; body: number }
+  | { type: 'abandon'; body: number };
+
+/** The answer to a `push` or an `end`, in the order they were asked. */
+export type FromThread = { ok: true; taken: TakenMessage } | { ok: false; message: string };
+
+const { rules, key, maxItemBytes } = workerData as ThreadData;
+const redaction = { rules: compileRedactionRules(rules), digest: createKeyedDigest(key) };
+const bodies = new Map<number, LocalAcceptance>();
+
+function taken(message: Exclude<ToThread, { type: 'abandon' }>): TakenMessage {
+  const body = bodies.get(message.body) ?? new LocalAcceptance(redaction, maxItemBytes);
+  bodies.set(message.body, body);
+  if (message.type === 'push') {
+    const { buffer, byteOffset, length } = message.chunk;
+    return packTaken(body.push(Buffer.from(buffer, byteOffset, length)));
+  }
+  bodies.delete(message.body);
+  return packTaken(body.end());
+}
+
+parentPort!.on('message', (message: ToThread) => {
+  if (message.type === 'abandon') {
+    bodies.delete(message.body);
+    return;
+  }
+  try {
+    const answer = taken(message);
+    parentPort!.postMessage({ ok: true, taken: answer } satisfies FromThread, [
+      answer.contents.buffer as ArrayBuffer,
+    ]);
+  } catch (error) {
+    bodies.delete(message.body);
+    // Its name only: a message could quote what was being read.
+    parentPort!.postMessage({ ok: false, message: (error as Error).name } satisfies FromThread);
+  }
+});
