@@ -1,0 +1,225 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { feedSession, type RunningApi, startApi } from '../harness/running-api.js';
+
+/** Times of the recorded session: deploy/web was created at :56, scaled at :57, and got a new image at :59. */
+const SCALED = '2026-11-24T13:37:58Z';
+const NEW_IMAGE = '2026-11-24T13:37:59.9Z';
+const DELETED = '2026-11-24T13:41:00Z';
+const BEFORE_ALL = '2026-11-23T00:00:00Z';
+const WEB = ['deploy/web', '-n', 'shop'];
+const IMAGE = 'spec.template.spec.containers[web].image';
+
+let api: RunningApi;
+let imageChange: string;
+beforeAll(async () => {
+  api = await startApi();
+  await feedSession(api);
+  const { stdout } = await api.cli([
+    ...WEB,
+    '--field',
+    IMAGE,
+    '--since',
+    SCALED,
+    '--until',
+    NEW_IMAGE,
+    '-o',
+    'name',
+  ]);
+  imageChange = stdout.trim();
+});
+afterAll(() => api.stop());
+
+interface Manifest {
+  kind: string;
+  metadata: Record<string, unknown>;
+  spec: {
+    replicas: number;
+    template: {
+      spec: { containers: Array<{ image: string; env?: Array<{ name: string; value?: string }> }> };
+    };
+  };
+  status?: unknown;
+}
+
+describe('diff', () => {
+  it('of a change shows its fields', async () => {
+    expect(await api.cli(['diff', imageChange])).toEqual({
+      code: 0,
+      stdout: `${IMAGE}\n- registry.example.com/shop/web:1.0.0\n+ registry.example.com/shop/web:1.1.0\n`,
+      stderr: '',
+    });
+  });
+
+  it('of two times shows what differs between them, and exits with 1 where that is asked for', async () => {
+    const { code, stdout } = await api.cli([
+      'diff',
+      ...WEB,
+      '--from',
+      SCALED,
+      '--to',
+      NEW_IMAGE,
+      '--exit-code',
+    ]);
+    expect(code).toBe(1);
+    expect(stdout).toBe(
+      `spec.replicas\n- 3\n+ 2\n${IMAGE}\n- registry.example.com/shop/web:1.0.0\n+ registry.example.com/shop/web:1.1.0\n`,
+    );
+    const none = await api.cli(['diff', ...WEB, '--from', SCALED, '--to', SCALED, '--exit-code']);
+    expect(none).toEqual({ code: 0, stdout: '', stderr: 'no differences\n' });
+  });
+
+  it('says that it can’t compare with a time of which nothing is known', async () => {
+    const { code, stdout, stderr } = await api.cli(['diff', ...WEB, '--from', BEFORE_ALL, '--to', SCALED]);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(
+      /^# from: nothing is recorded.*\nwhochanged: no fields can be compared\n.*history/,
+    );
+  });
+
+  it('gives JSON', async () => {
+    const { stdout } = await api.cli(['diff', imageChange, '-o', 'json']);
+    expect(JSON.parse(stdout)).toEqual([
+      {
+        path: IMAGE,
+        op: 'replace',
+        before: 'registry.example.com/shop/web:1.0.0',
+        after: 'registry.example.com/shop/web:1.1.0',
+        certainty: 'exact',
+      },
+    ]);
+  });
+});
+
+describe('show', () => {
+  it('of a change tells who, with what, why it was allowed, and what it set off', async () => {
+    const { code, stdout } = await api.cli(['show', imageChange, '--utc']);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^Who: {8}bob@example\.com {2}\(developers, system:authenticated\)$/m);
+    expect(stdout).toMatch(/^With: {7}kubectl v1\.\d+\.\d+ from /m);
+    expect(stdout).toMatch(/^Allowed by: RBAC: /m);
+    expect(stdout).toMatch(/^Known: {6}before: exact, after: exact$/m);
+    expect(stdout).toContain(
+      `\n${IMAGE}\n- registry.example.com/shop/web:1.0.0\n+ registry.example.com/shop/web:1.1.0\n`,
+    );
+    expect(stdout).toMatch(
+      /\nSet off:\n {2}13:37:59 create shop replicasets\/web-\w+ by system:serviceaccount:kube-system:deployment-controller\n/,
+    );
+  });
+
+  it('--at gives the object as it was, as YAML', async () => {
+    const { code, stdout, stderr } = await api.cli(['show', ...WEB, '--at', SCALED]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/^# apps\/deployments shop\/web as of 2026-11-24 13:37:57Z, exact\n/);
+    const manifest = parse(stdout) as Manifest;
+    expect(manifest.kind).toBe('Deployment');
+    expect(manifest.spec.replicas).toBe(3);
+    expect(manifest.spec.template.spec.containers[0]!.image).toBe('registry.example.com/shop/web:1.0.0');
+    expect(manifest.metadata.managedFields).toBeUndefined();
+  });
+
+  it('--at is as precise as the time that is given', async () => {
+    const { stdout } = await api.cli(['show', imageChange, '-o', 'json']);
+    const { at } = JSON.parse(stdout) as { at: string };
+    const imageAt = async (time: string) => {
+      const state = await api.cli(['show', ...WEB, '--at', time]);
+      return (parse(state.stdout) as Manifest).spec.template.spec.containers[0]!.image;
+    };
+    expect(at).toMatch(/\.\d{6}Z$/);
+    expect(await imageAt(at)).toMatch(/:1\.1\.0$/);
+    const microsBefore = `${at.slice(0, 20)}${String(Number(at.slice(20, 26)) - 1).padStart(6, '0')}Z`;
+    expect(await imageAt(microsBefore)).toMatch(/:1\.0\.0$/);
+  });
+
+  it('--show-managed-fields and --fields tell the rest', async () => {
+    const whole = await api.cli(['show', ...WEB, '--at', SCALED, '--show-managed-fields']);
+    expect((parse(whole.stdout) as Manifest).metadata.managedFields).toBeInstanceOf(Array);
+    const { stdout } = await api.cli(['show', ...WEB, '--at', SCALED, '--fields']);
+    expect(stdout).toMatch(/^FIELD +CERTAINTY +WHY +VALUE$/m);
+    expect(stdout).toMatch(/^spec\.replicas +exact +3$/m);
+  });
+
+  it('says that an object is gone, or was not there yet', async () => {
+    const gone = await api.cli(['show', ...WEB, '--at', DELETED]);
+    expect(gone.code).toBe(0);
+    expect(gone.stderr).toMatch(/^# deleted at 2026-11-24T13:40:43\.\d+Z; its last known state is shown$/m);
+    expect(gone.stdout).toMatch(/, exact, deleted since\n/);
+    const early = await api.cli(['show', ...WEB, '--at', BEFORE_ALL]);
+    expect({ code: early.code, stdout: early.stdout }).toEqual({ code: 1, stdout: '' });
+    expect(early.stderr).toContain(
+      'whochanged: nothing is known of apps/deployments shop/web at that time\n',
+    );
+  });
+});
+
+describe('rollback', () => {
+  it('gives a manifest that could be applied, and says what is missing in it', async () => {
+    const { code, stdout, stderr } = await api.cli(['rollback', ...WEB, '--to', SCALED]);
+    expect(code).toBe(0);
+    const manifest = parse(stdout) as Manifest;
+    expect(Object.keys(manifest)).toEqual(['apiVersion', 'kind', 'metadata', 'spec']);
+    expect(Object.keys(manifest.metadata).sort()).toEqual(['annotations', 'labels', 'name', 'namespace']);
+    expect(manifest.spec.replicas).toBe(3);
+    const environment = manifest.spec.template.spec.containers[0]!.env!;
+    expect(environment.find((item) => item.name === 'DB_PASSWORD')).toEqual({ name: 'DB_PASSWORD' });
+    expect(stderr).toMatch(
+      /^warning: .*env\[DB_PASSWORD\]\.value: a secret value, which is never stored; .*set it yourself$/m,
+    );
+    expect(stderr).toMatch(/^warning: the object does not exist now: applying this creates it anew$/m);
+  });
+
+  it('says what applying it would undo', async () => {
+    const json = await api.cli([
+      'rollback',
+      'cronjob/tick',
+      '-n',
+      'shop',
+      '--to',
+      '2026-11-24T13:40:40Z',
+      '-o',
+      'json',
+    ]);
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      undoes: [{ path: 'spec.suspend', before: true, after: false }],
+    });
+    const text = await api.cli(['rollback', 'cronjob/tick', '-n', 'shop', '--to', '2026-11-24T13:40:40Z']);
+    expect(text.stderr).toContain('applying it would make these changes:\nspec.suspend\n- true\n+ false\n');
+    expect((parse(text.stdout) as { spec: { suspend: boolean } }).spec.suspend).toBe(false);
+  });
+
+  it('to a time at which the object was not there gives nothing', async () => {
+    const { code, stdout, stderr } = await api.cli(['rollback', 'hpa/web', '-n', 'shop', '--to', DELETED]);
+    expect({ code, stdout }).toEqual({ code: 4, stdout: '' });
+    expect(stderr).toMatch(/^whochanged: .*horizontalpodautoscalers/);
+  });
+
+  it('to a change goes to the state before it', async () => {
+    const { stdout } = await api.cli(['rollback', ...WEB, '--to', imageChange]);
+    expect((parse(stdout) as Manifest).spec.template.spec.containers[0]!.image).toBe(
+      'registry.example.com/shop/web:1.0.0',
+    );
+  });
+
+  it('writes the manifest alone to stdout, so that it can be piped', async () => {
+    const { stdout } = await api.cli(['rollback', ...WEB, '--to', SCALED, '-o', 'yaml']);
+    expect(stdout).toBe((await api.cli(['rollback', ...WEB, '--to', SCALED])).stdout);
+    expect(stdout).not.toMatch(/warning|undo/);
+  });
+});
+
+describe('history and actor', () => {
+  it('list everything that changed an object, also what controllers keep in it', async () => {
+    const { stdout } = await api.cli(['history', ...WEB, '-o', 'json', '--limit', '1000']);
+    const { items } = JSON.parse(stdout) as { items: Array<{ class: string; kind?: string }> };
+    expect(items[0]).toMatchObject({ kind: 'delete' });
+    expect(items.at(-1)).toMatchObject({ kind: 'create' });
+    expect(new Set(items.map((item) => item.class))).toContain('status');
+  });
+
+  it('sum up what somebody did', async () => {
+    const { stdout } = await api.cli(['actor', 'bob@example.com', '--limit', '2']);
+    expect(stdout).toMatch(
+      /^bob@example\.com\n {2}kinds: +.*\bexec 3\b.*\n {2}namespaces: shop 42\n {2}tools: +kubectl 40, session-script 2\n\nWHEN /,
+    );
+  });
+});

@@ -1,0 +1,101 @@
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { readConfig } from '../../main/config.js';
+import { createLogger } from '../../main/log.js';
+import { start } from '../../main/start.js';
+import { type CliResult, runCli } from './cli.js';
+import { createTestDatabase } from './database.js';
+import { webhookToken } from './system.js';
+
+const SESSION = join(import.meta.dirname, '../fixtures/session/recording.ndjson.gz');
+const BATCH = 400;
+
+export interface RunningApi {
+  http: string;
+  https: string;
+  /** The data folder: admin-token, webhook-kubeconfig.yaml, tls/. */
+  folder: string;
+  adminToken: string;
+  /** Of the source `default` of cluster `default`. */
+  sourceToken: string;
+  /** Everything logged so far. */
+  log(): string;
+  /** Posts an EventList to the webhook, as the apiserver of the source does. */
+  post(body: string): Promise<Record<string, number>>;
+  /** Runs the command line with the admin token. */
+  cli(args: string[], env?: Record<string, string>): Promise<CliResult>;
+  stop(): Promise<void>;
+}
+
+/** The whole system in this process, on ports of its own, over a database of its own. */
+export async function startApi(): Promise<RunningApi> {
+  const database = await createTestDatabase();
+  const folder = await mkdtemp(join(tmpdir(), 'whochanged-api-'));
+  let logged = '';
+  const write = (line: string) => {
+    logged += line;
+  };
+  const log = createLogger('debug', { write });
+  const config = readConfig({
+    WHOCHANGED_DATA_DIR: folder,
+    DATABASE_URL: database.url,
+    WHOCHANGED_HTTP_PORT: '0',
+    WHOCHANGED_HTTPS_PORT: '0',
+    WHOCHANGED_HTTPS_HOST: '127.0.0.1',
+  });
+  const system = await start(config, log, (error) => {
+    throw error;
+  });
+  const { http, https } = system.urls;
+  const adminToken = readFileSync(join(folder, 'admin-token'), 'utf8').trim();
+  const sourceToken = await webhookToken(folder);
+  return {
+    http,
+    https,
+    folder,
+    adminToken,
+    sourceToken,
+    log: () => logged,
+    post: (body) => send(`${http}/ingest/v1/audit/default`, sourceToken, body),
+    cli: (args, env = {}) =>
+      runCli(args, { folder, env: { WHOCHANGED_URL: http, WHOCHANGED_TOKEN: adminToken, ...env } }),
+    stop: async () => {
+      await system.stop();
+      await database.drop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Feeds the recorded session through the webhook, and traces what controllers did to its causes. */
+export async function feedSession(api: RunningApi): Promise<void> {
+  const lines = gunzipSync(readFileSync(SESSION)).toString('utf8').trim().split('\n');
+  for (let at = 0; at < lines.length; at += BATCH) {
+    const items = lines.slice(at, at + BATCH).join(',');
+    await api.post(`{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":[${items}]}`);
+  }
+  // 409: it is at work already, as it is after each batch; then it has to be waited for.
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const response = await fetch(`${api.http}/v1/jobs/attribute/run`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${api.adminToken}` },
+    });
+    if (response.ok) return;
+    await new Promise((done) => setTimeout(done, 100));
+  }
+  throw new Error('the attribution did not end');
+}
+
+async function send(url: string, token: string, body: string): Promise<Record<string, number>> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body,
+  });
+  const answer = (await response.json()) as Record<string, number>;
+  if (!response.ok) throw new Error(`${url}: ${JSON.stringify(answer)}`);
+  return answer;
+}
