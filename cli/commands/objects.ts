@@ -43,7 +43,10 @@ function objectCommand(program: Command, name: string, argument: string, descrip
   return program
     .command(name)
     .description(description)
-    .argument(argument)
+    .argument(
+      argument,
+      argument.startsWith('<CHANGE') ? 'a change, or an object such as deploy/web' : 'such as deploy/web',
+    )
     .option('-n, --namespace <namespace>', 'its namespace')
     .option('--cluster <cluster>', 'its cluster');
 }

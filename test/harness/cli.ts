@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { resolve } from 'node:path';
+import { compiledCli } from './compiled-cli.js';
 
-const ROOT = resolve(import.meta.dirname, '../..');
-const TSX = import.meta.resolve('tsx');
+const COMPILED = await compiledCli();
 
 export interface CliResult {
   code: number | null;
@@ -19,18 +19,17 @@ export interface CliOptions {
   program?: 'whochanged' | 'kubectl-whochanged';
 }
 
-/** The arguments of node that run the real program from its source. */
-export function cliArguments(program: CliOptions['program'] = 'whochanged'): string[] {
-  return ['--import', TSX, resolve(ROOT, `cli/${program}.ts`)];
+function scriptOf(program: CliOptions['program'] = 'whochanged'): string {
+  return resolve(COMPILED, `cli/${program}.js`);
 }
 
-export function environmentOf(options: CliOptions): NodeJS.ProcessEnv {
+function environmentOf(options: CliOptions): NodeJS.ProcessEnv {
   return { PATH: process.env.PATH, HOME: options.folder, TZ: 'UTC', ...options.env };
 }
 
 /** Starts the command line in a process of its own, its output in pipes. */
 export function startCli(args: string[], options: CliOptions): ChildProcess {
-  return spawn(process.execPath, [...cliArguments(options.program), ...args], {
+  return spawn(process.execPath, [scriptOf(options.program), ...args], {
     cwd: options.folder,
     env: environmentOf(options),
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -44,7 +43,7 @@ export async function runCli(args: string[], options: CliOptions): Promise<CliRe
 
 /** Runs a shell's command line, in which `$CLI` and `$PLUGIN` are whochanged and what kubectl runs. */
 export async function runShell(script: string, options: CliOptions): Promise<CliResult> {
-  const words = (program: CliOptions['program']) => [process.execPath, ...cliArguments(program)].join(' ');
+  const words = (program: CliOptions['program']) => `${process.execPath} ${scriptOf(program)}`;
   const env = { ...environmentOf(options), CLI: words('whochanged'), PLUGIN: words('kubectl-whochanged') };
   return finish(
     spawn('bash', ['-c', script], { cwd: options.folder, env, stdio: ['ignore', 'pipe', 'pipe'] }),
