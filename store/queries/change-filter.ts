@@ -1,7 +1,7 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely';
 import { builtInController } from '../../core/actors.js';
 import { objectID } from '../../core/identity.js';
-import type { ChangeKind, EventClass } from '../../core/vocabulary.js';
+import { CHANGE_CLASSES, type ChangeKind, type EventClass } from '../../core/vocabulary.js';
 import type { Database } from '../schema.js';
 
 /** What a question about changes may ask for. Lists mean any of; all that is given must hold. Times are RFC 3339. */
@@ -37,6 +37,8 @@ export interface ResolvedFilter {
   clusterID: number;
   objectIDs: string[] | undefined;
   userIDs: string[] | undefined;
+  /** The user agents of the tools asked for. */
+  userAgentIDs: string[] | undefined;
   /** Users to leave out. */
   exceptIDs: string[];
   filter: ChangeFilter;
@@ -62,8 +64,9 @@ export async function resolveFilter(
   const objectIDs = filter.names?.length ? await findObjectIDs(db, clusterID, filter) : undefined;
   const userIDs = filter.actors?.length ? await findUserIDs(db, clusterID, filter.actors) : undefined;
   if (objectIDs?.length === 0 || userIDs?.length === 0) return undefined;
+  const userAgentIDs = filter.tools?.length ? await findUserAgentIDs(db, clusterID, filter.tools) : undefined;
   const exceptIDs = filter.withoutControllers ? await findControllerIDs(db, clusterID) : [];
-  return { clusterID, objectIDs, userIDs, exceptIDs, filter };
+  return { clusterID, objectIDs, userIDs, userAgentIDs, exceptIDs, filter };
 }
 
 async function findUserIDs(db: Kysely<Database>, clusterID: number, actors: string[]): Promise<string[]> {
@@ -79,6 +82,16 @@ async function findUserIDs(db: Kysely<Database>, clusterID: number, actors: stri
       ),
     )
     .limit(MAX_LOOKUP)
+    .execute();
+  return rows.map((row) => row.id);
+}
+
+async function findUserAgentIDs(db: Kysely<Database>, clusterID: number, tools: string[]): Promise<string[]> {
+  const rows = await db
+    .selectFrom('user_agents')
+    .select('id')
+    .where('cluster_id', '=', clusterID)
+    .where('tool', 'in', tools)
     .execute();
   return rows.map((row) => row.id);
 }
@@ -141,7 +154,8 @@ export function changeConditions(
   all: boolean,
 ): RawBuilder<unknown>[] {
   const conditions = [sql`c.cluster_id = ${clusterID}`, ...timeConditions(filter, sql.ref('c.at'))];
-  const classes = filter.classes ?? (all ? undefined : VISIBLE);
+  const asked = filter.classes?.filter((item) => (CHANGE_CLASSES as readonly EventClass[]).includes(item));
+  const classes = asked ?? (all ? undefined : VISIBLE);
   // Written out, since the indexes for default questions hold these classes only.
   if (classes?.every((item) => VISIBLE.includes(item))) conditions.push(sql`c.class in ('change', 'access')`);
   if (classes && classes !== VISIBLE) conditions.push(sql`c.class = any(${classes}::event_class[])`);

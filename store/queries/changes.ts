@@ -69,7 +69,7 @@ export async function statementsOf(
         conditions.push(sql`(c.at, c.change_id) ${beyond} (${after.at}::timestamptz, ${after.id}::uuid)`);
       statements.push(selectChanges(conditions, sql`c.at ${direction}, c.change_id ${direction}`, limit));
     }
-    if (attempts.length > 0 && canBeAttempt(filter)) {
+    if (attempts.length > 0 && canBeAttempt(resolved)) {
       const conditions = attemptConditions(resolved, attempts);
       if (after)
         conditions.push(sql`(c.at, c.request_id) ${beyond} (${after.at}::timestamptz, ${after.id}::uuid)`);
@@ -79,13 +79,14 @@ export async function statementsOf(
   return statements;
 }
 
-/** Kinds, fields and labels are known of changes only. */
-function canBeAttempt(filter: ChangeFilter): boolean {
+/** Kinds, fields and labels are known of changes only. A tool that was never seen has made no request. */
+function canBeAttempt({ filter, userAgentIDs }: ResolvedFilter): boolean {
+  if (userAgentIDs?.length === 0 && !filter.tools?.includes('unknown')) return false;
   return !filter.kinds?.length && !filter.fields?.length && !filter.labels?.length;
 }
 
 function attemptConditions(
-  { clusterID, objectIDs, userIDs, exceptIDs, filter }: ResolvedFilter,
+  { clusterID, objectIDs, userIDs, userAgentIDs, exceptIDs, filter }: ResolvedFilter,
   classes: EventClass[],
 ): RawBuilder<unknown>[] {
   const conditions = [
@@ -103,7 +104,11 @@ function attemptConditions(
     conditions.push(sql`c.object_ref->>'subresource' = any(${filter.subresources}::text[])`);
   if (filter.namespaces?.length) conditions.push(sql`o.namespace = any(${filter.namespaces}::text[])`);
   if (filter.resources?.length) conditions.push(resourceCondition(filter.resources, 'o'));
-  if (filter.tools?.length) conditions.push(sql`a.tool = any(${filter.tools}::text[])`);
+  if (userAgentIDs) {
+    // A request without a user agent is of an unknown tool.
+    const unnamed = filter.tools?.includes('unknown') ? sql`c.user_agent_id is null` : sql`false`;
+    conditions.push(sql`(c.user_agent_id = any(${userAgentIDs}::bigint[]) or ${unnamed})`);
+  }
   if (filter.verbs?.length) conditions.push(sql`c.verb = any(${filter.verbs}::text[])`);
   return conditions;
 }
