@@ -72,8 +72,8 @@ describe('quarantine', () => {
   });
 });
 
-describe('token', () => {
-  it('is shown once, opens the API, and is refused once revoked', async () => {
+describe.concurrent('token', () => {
+  it('is shown once, opens the API, and is refused once revoked', async ({ expect }) => {
     const { stdout } = await api.cli(['token', 'create', 'alice', '--expires-at', '2099-01-01T00:00:00Z']);
     expect(stdout).toMatch(/^wc_\S{20,}\n$/);
     const asAlice = { WHOCHANGED_TOKEN: stdout.trim() };
@@ -93,7 +93,7 @@ describe('token', () => {
     expect((await api.cli(['token', 'list'])).stdout).toMatch(/^\d+ +alice .* revoked$/m);
   });
 
-  it('that has expired says so', async () => {
+  it('that has expired says so', async ({ expect }) => {
     const { stdout } = await api.cli([
       'token',
       'create',
@@ -108,8 +108,8 @@ describe('token', () => {
   });
 });
 
-describe('the state of the server and of the evidence', () => {
-  it('is told by status, events, event and findings', async () => {
+describe.concurrent('the state of the server and of the evidence', () => {
+  it('is told by status, events, event and findings', async ({ expect }) => {
     const status = await api.cli(['status']);
     expect(status.stdout).toMatch(
       /^whochanged \d+\.\d+\.\d+ at http:\S+, roles ingest, api, jobs, spool 0 bytes\n\nJOB /,

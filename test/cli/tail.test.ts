@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startCli } from '../harness/cli.js';
 import { Cluster, eventList } from '../harness/events.js';
 import { type RunningApi, startApi } from '../harness/running-api.js';
@@ -39,7 +39,7 @@ function follow(args: string[], env: Record<string, string> = {}) {
     stdout: () => stdout,
     stderr: () => stderr,
     shows: async (text: string) => {
-      await expect.poll(() => stdout, { timeout: 10_000, interval: 20 }).toContain(text);
+      await vi.waitFor(() => expect(stdout).toContain(text), { timeout: 10_000, interval: 20 });
     },
     end: async (signal: NodeJS.Signals) => {
       child.kill(signal);
@@ -48,8 +48,11 @@ function follow(args: string[], env: Record<string, string> = {}) {
   };
 }
 
-describe('tail -f', () => {
-  it('shows new changes as they come, below one head, each once, until it is interrupted', async () => {
+// At the same time, since they mostly wait.
+describe.concurrent('tail -f', () => {
+  it('shows new changes as they come, below one head, each once, until it is interrupted', async ({
+    expect,
+  }) => {
     const tail = follow(['deploy/web', '-n', 'shop'], { COLUMNS: '160' });
     await tail.shows('created');
     await api.post(eventList([cluster.deployment('patch', 'web', { image: 'web:2' })]));
@@ -77,7 +80,7 @@ describe('tail -f', () => {
     expect(tail.stderr()).toBe('');
   });
 
-  it('-o ndjson gives a change a line, also of a cluster that is new', async () => {
+  it('-o ndjson gives a change a line, also of a cluster that is new', async ({ expect }) => {
     const relay = await startRelay(api.http);
     const tail = follow(['-o', 'ndjson', '--name', 'fresh'], { WHOCHANGED_URL: relay.url });
     // Two questions to begin with, and then it follows.
@@ -99,7 +102,7 @@ describe('tail -f', () => {
     expect(JSON.parse(changes[0]!)).toMatchObject({ cluster: 'second', object: { name: 'fresh' } });
   });
 
-  it('goes on when the server was away', async () => {
+  it('goes on when the server was away', async ({ expect }) => {
     const relay = await startRelay(api.http);
     const tail = follow(['-o', 'name', '--name', 'late'], { WHOCHANGED_URL: relay.url });
     await expect.poll(relay.requests, { timeout: 10_000 }).toBeGreaterThan(2);

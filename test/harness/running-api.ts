@@ -46,9 +46,11 @@ export async function startApi(): Promise<RunningApi> {
     WHOCHANGED_HTTPS_PORT: '0',
     WHOCHANGED_HTTPS_HOST: '127.0.0.1',
   });
+  let fatal: unknown;
   const system = await start(config, log, (error) => {
-    throw error;
+    fatal = error;
   });
+  if (fatal) throw fatal;
   const { http, https } = system.urls;
   const adminToken = readFileSync(join(folder, 'admin-token'), 'utf8').trim();
   const sourceToken = await webhookToken(folder);
