@@ -4,8 +4,8 @@ import { isCreation, removesLastFinalizer } from './change-kind.js';
 import { isJsonObject } from './classify.js';
 import { applyPatch } from './patch/apply-patch.js';
 import { patchTypeOf } from './requested.js';
-import { doubted, exactState, NOTHING_KNOWN, type ObjectState } from './state.js';
-import { metadataOf, objectOf, type Write } from './write.js';
+import { type Doubt, doubted, exactState, NOTHING_KNOWN, type ObjectState } from './state.js';
+import { metadataOf, objectOf, partialMetadataOf, type Write } from './write.js';
 
 export interface NextState {
   state: ObjectState;
@@ -25,7 +25,23 @@ export function nextState(write: Write, previous: Version | undefined): NextStat
   if (response) {
     return { state: exactState(response), deleted: removesLastFinalizer(write), pending: false };
   }
-  return { state: inferredState(write, previous?.state ?? NOTHING_KNOWN), deleted: false, pending: false };
+  const inferred = inferredState(write, previous?.state ?? NOTHING_KNOWN);
+  const metadata = partialMetadataOf(write.response);
+  if (!metadata) return { state: inferred, deleted: false, pending: false };
+  return { state: withMetadata(inferred, metadata), deleted: removesLastFinalizer(write), pending: false };
+}
+
+/** A state of which the metadata was seen after all. */
+function withMetadata(state: ObjectState, metadata: JsonObject): ObjectState {
+  const paths: Record<string, Doubt | null> = {};
+  for (const [path, doubt] of Object.entries(state.inferred?.paths ?? {}))
+    if (!/^metadata\b/.test(path)) paths[path] = doubt;
+  paths.metadata = null;
+  return {
+    object: { ...state.object, metadata },
+    certainty: state.object ? state.certainty : 'unknown',
+    inferred: { rest: state.object ? (state.inferred?.rest ?? null) : 'not_recorded', paths },
+  };
 }
 
 function afterDelete(
@@ -33,15 +49,17 @@ function afterDelete(
   response: JsonObject | undefined,
   previous: Version | undefined,
 ): NextState {
-  const metadata = metadataOf(response);
+  const partial = partialMetadataOf(write.response);
+  const metadata = metadataOf(response) ?? partial;
   const finalizers = Array.isArray(metadata?.finalizers) && metadata.finalizers.length > 0;
   const grace =
     typeof metadata?.deletionGracePeriodSeconds === 'number' && metadata.deletionGracePeriodSeconds > 0;
   const held = typeof metadata?.deletionTimestamp === 'string' && (finalizers || grace);
   const namespace = write.key.resource === 'namespaces' && typeof metadata?.deletionTimestamp === 'string';
-  if (response && (held || namespace)) return { state: exactState(response), deleted: false, pending: true };
   // The last state stays on the row as what was deleted: from the answer if it holds the object, else from history.
-  const last = response ? exactState(response) : (previous?.state ?? NOTHING_KNOWN);
+  const before = previous?.state ?? NOTHING_KNOWN;
+  const last = response ? exactState(response) : partial ? withMetadata(before, partial) : before;
+  if (held || namespace) return { state: last, deleted: false, pending: true };
   return { state: last, deleted: true, pending: false };
 }
 

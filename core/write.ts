@@ -74,6 +74,8 @@ export function writeOf(event: AuditEvent, changeID: string, changeClass: Change
   };
 }
 
+const PARTIAL = 'PartialObjectMetadata';
+
 /** Subresources whose writes leave the object as it was, or change another one. */
 const NO_VERSION = new Set(['eviction', 'token', 'exec', 'attach', 'portforward', 'proxy', 'log']);
 
@@ -86,7 +88,10 @@ export function makesVersion(write: Write): boolean {
   );
 }
 
-/** The object in a response body; undefined for a Status, a Scale, DeleteOptions, a Table, or a body that isn't there. */
+/**
+ * The object in a response body; undefined for a Status, a Scale, DeleteOptions, a Table, a PartialObjectMetadata
+ * (partialMetadataOf), or a body that isn't there.
+ */
 export function objectOf(body: unknown, key: ObjectKey): JsonObject | undefined {
   if (!isJsonObject(body as never)) return undefined;
   const object = body as JsonObject;
@@ -96,11 +101,20 @@ export function objectOf(body: unknown, key: ObjectKey): JsonObject | undefined 
     object.kind === 'Status' ||
     object.kind === 'Scale' ||
     object.kind === 'Eviction' ||
-    object.kind === 'Binding'
+    object.kind === 'Binding' ||
+    object.kind === PARTIAL
   )
     return undefined;
   if (key.name !== '' && metadata.name !== key.name) return undefined;
   return object;
+}
+
+/**
+ * The metadata of an object whose writer asked to be answered no more than that, as the garbage collector does
+ * (meta.k8s.io/v1 PartialObjectMetadata).
+ */
+export function partialMetadataOf(body: unknown): JsonObject | undefined {
+  return isJsonObject(body as never) && (body as JsonObject).kind === PARTIAL ? metadataOf(body) : undefined;
 }
 
 export function metadataOf(body: unknown): JsonObject | undefined {
