@@ -43,6 +43,11 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     const server = scope.withTypeProvider<TypeBoxTypeProvider>();
     server.setValidatorCompiler(TypeBoxValidatorCompiler);
     server.decorateRequest('caller', undefined);
+    // A filter that is misspelled and silently ignored would give a wrong answer.
+    server.addHook('onRoute', ({ schema }) => {
+      const query = schema?.querystring as { type?: string; additionalProperties?: boolean } | undefined;
+      if (query?.type === 'object') query.additionalProperties = false;
+    });
     await server.register(helmet, {
       contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } },
     });

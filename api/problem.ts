@@ -66,9 +66,7 @@ function sendProblem(
 function toWhochangedError(error: FastifyError): WhochangedError {
   if (error instanceof WhochangedError) return error;
   if (error.validation) {
-    const [first] = error.validation;
-    const where = `${error.validationContext ?? 'request'}${first?.instancePath ?? ''}`;
-    return new WhochangedError('invalid_request', `${where}: ${first?.message ?? 'is not valid'}`, {
+    return new WhochangedError('invalid_request', validationDetail(error), {
       hint: 'see /docs for what this route takes',
     });
   }
@@ -88,6 +86,29 @@ function toWhochangedError(error: FastifyError): WhochangedError {
   return new WhochangedError('internal', 'something went wrong here', {
     hint: 'look for the request id in the log',
   });
+}
+
+const PLACES: Record<string, string> = {
+  querystring: 'query parameter',
+  params: 'path parameter',
+  headers: 'header',
+  body: 'body',
+};
+
+/** What is wrong, and where: `query parameter kind: must be one of create, update, ...`. */
+function validationDetail(error: FastifyError): string {
+  const [first] = error.validation!;
+  const place = PLACES[error.validationContext ?? ''] ?? 'request';
+  const params = (first?.params ?? {}) as { allowedValues?: unknown[]; additionalProperty?: string };
+  // A parameter that may be repeated is a list: its place in it says nothing.
+  const path = (first?.instancePath ?? '').split('/').filter((part) => part !== '' && !/^\d+$/.test(part));
+  const where = [place, path.join('.') || params.additionalProperty].filter(Boolean).join(' ');
+  const wrong = params.allowedValues
+    ? `must be one of ${params.allowedValues.join(', ')}`
+    : first?.message === 'schema is false'
+      ? 'this route knows no such parameter'
+      : (first?.message ?? 'is not valid');
+  return `${where}: ${wrong}`;
 }
 
 function pathOf(request: FastifyRequest): string {

@@ -97,6 +97,8 @@ const config = readConfig({
 const system = await start(config, createLogger(config.logLevel), (error) => {
   throw error;
 });
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => void system.stop().then(() => process.exit(serves ? 0 : 130)));
 try {
   const { since, until } = await feed(system, dataDir);
   const adminToken = (await readFile(join(dataDir, 'admin-token'), 'utf8')).trim();

@@ -1,6 +1,7 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import { type Static, Type } from 'typebox';
 import { WhochangedError } from '../../core/errors.js';
+import { formatMicros, parseMicros } from '../../core/timestamp.js';
 import { newSecret } from '../../store/api-tokens.js';
 import {
   disableSource,
@@ -57,6 +58,11 @@ const Issued = Type.Object({
   token: Type.Optional(Type.String({ description: 'shown this once' })),
 });
 
+/** A time that came inside JSON, which Postgres writes with an offset. */
+function inUtc(time: string | null): string | null {
+  return time === null ? null : formatMicros(parseMicros(time)!);
+}
+
 function sourceItem(row: SourceItem): Static<typeof Source> {
   const state =
     row.disabled_at !== null
@@ -75,9 +81,9 @@ function sourceItem(row: SourceItem): Static<typeof Source> {
     credentials: row.credentials.map((item) => ({
       id: item.id,
       kind: item.kind,
-      createdAt: item.created_at,
-      expiresAt: item.expires_at,
-      revokedAt: item.revoked_at,
+      createdAt: inUtc(item.created_at)!,
+      expiresAt: inUtc(item.expires_at),
+      revokedAt: inUtc(item.revoked_at),
     })),
     health: {
       state,
