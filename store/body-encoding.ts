@@ -19,7 +19,14 @@ export function encodeBody(text: string): EncodedBody {
   if (plain.length < MIN_DEFLATE_BYTES) return { encoding: PLAIN, content: plain };
   // Small windows and tables: bodies are a few KB, and setting up large ones costs more than the compression.
   const windowBits = plain.length > 8192 ? 15 : 14;
-  const content = deflateRawSync(plain, { level: 3, memLevel: 6, windowBits, dictionary: BODY_DICTIONARY_1 });
+  // Most come out smaller than this; the default would allocate 16 KB for each.
+  const content = deflateRawSync(plain, {
+    level: 3,
+    memLevel: 6,
+    windowBits,
+    chunkSize: 1024,
+    dictionary: BODY_DICTIONARY_1,
+  });
   return { encoding: DEFLATE_1, content };
 }
 
