@@ -1,17 +1,11 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { parse } from 'yaml';
 import { acceptValue, type Redaction } from '../core/accept.js';
-import { WhochangedError } from '../core/errors.js';
 import { createKeyedDigest } from '../core/redact/keyed-digest.js';
-import {
-  compileRedactionRules,
-  DEFAULT_REDACTION_RULES,
-  type RedactionRuleSet,
-} from '../core/redact/rules.js';
+import { compileRedactionRules } from '../core/redact/rules.js';
 import { localAcceptances } from '../ingest/acceptance/acceptance.js';
 import { threadedAcceptances } from '../ingest/acceptance/threads.js';
 import { DurableWriter } from '../ingest/durable-writer.js';
@@ -23,6 +17,7 @@ import { SourceRegistry } from '../ingest/webhook/source-registry.js';
 import { Ledger } from '../store/append.js';
 import type { Config } from './config.js';
 import { loadOrCreateKey } from './keys.js';
+import { readRedactionRules } from './redaction-rules.js';
 
 const MAX_WAITERS = 512;
 
@@ -38,29 +33,6 @@ export interface IngestRole {
   stop(): Promise<void>;
 }
 
-interface RedactionSettings {
-  rules: RedactionRuleSet;
-  key: Uint8Array;
-}
-
-/** The redaction that a configuration asks for: the default rules, with the operator's file laid over them. */
-async function readRedaction(config: Config): Promise<RedactionSettings> {
-  const key = await loadOrCreateKey(config.redaction.keyFile);
-  let rules: RedactionRuleSet = DEFAULT_REDACTION_RULES;
-  if (config.redaction.rulesFile !== undefined) {
-    const file: unknown = parse(await readFile(config.redaction.rulesFile, 'utf8'));
-    if (typeof file !== 'object' || file === null) {
-      throw new WhochangedError(
-        'invalid_request',
-        'WHOCHANGED_REDACTION_RULES_FILE: expected a map of rules',
-        { hint: 'see docs/redaction.md' },
-      );
-    }
-    rules = { ...DEFAULT_REDACTION_RULES, ...file };
-  }
-  return { rules, key };
-}
-
 /** Everything between the socket and Postgres. Starts also while Postgres is away. */
 export async function startIngest(
   config: Config,
@@ -70,7 +42,8 @@ export async function startIngest(
   onCommit: () => void,
 ): Promise<IngestRole> {
   await mkdir(config.spool.dir, { recursive: true, mode: 0o700 });
-  const { rules, key } = await readRedaction(config);
+  const rules = await readRedactionRules(config.redaction.rulesFile);
+  const key = await loadOrCreateKey(config.redaction.keyFile);
   const redaction = { rules: compileRedactionRules(rules), digest: createKeyedDigest(key) };
   const { threads, maxItemBytes } = config.ingest;
   const acceptances =
