@@ -10,7 +10,7 @@ import type {
   RawRequestDefaultExpression,
   RawServerDefault,
 } from 'fastify';
-import { TokenAuth } from './auth.js';
+import type { TokenAuth } from './auth.js';
 import type { ApiDeps } from './deps.js';
 import { accessRoutes } from './routes/access.js';
 import { actorRoutes } from './routes/actors.js';
@@ -70,7 +70,7 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     });
     await server.register(swaggerUi, { routePrefix: '/docs' });
     server.get('/openapi.json', { schema: { hide: true } }, async () => server.swagger());
-    const api: Api = { server, deps, auth: new TokenAuth(deps.db) };
+    const api: Api = { server, deps, auth: deps.auth };
     healthRoutes(api);
     changeRoutes(api);
     objectRoutes(api);

@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely';
 import type { Pool } from 'pg';
 import type { Registry } from 'prom-client';
 import type { Database } from '../store/schema.js';
+import type { TokenAuth } from './auth.js';
 
 export interface ReplayResult {
   stored: number;
@@ -15,6 +16,8 @@ export interface ReplayResult {
 export interface ApiDeps {
   db: Kysely<Database>;
   pool: Pool;
+  /** One for all listeners, so that a revoked token is forgotten by each. */
+  auth: TokenAuth;
   registry: Registry;
   version: string;
   roles: string[];

@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { registerApi } from '../api/api.js';
+import { TokenAuth } from '../api/auth.js';
 import type { ApiDeps } from '../api/deps.js';
 import { readVersion } from '../cli/version.js';
 import { webhookKubeconfig } from '../ingest/webhook/kubeconfig.js';
@@ -59,9 +60,11 @@ export async function start(config: Config, log: Logger, onFatal: (error: unknow
   }
 
   let publicURL = config.publicURL;
+  const db = createKysely(store.pool);
   const deps: ApiDeps = {
-    db: createKysely(store.pool),
+    db,
     pool: store.pool,
+    auth: new TokenAuth(db),
     registry,
     version: readVersion(),
     roles: config.roles,

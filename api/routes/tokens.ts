@@ -83,6 +83,7 @@ export function tokenRoutes({ server, deps, auth }: Api): void {
     async ({ params }, reply) => {
       if (!(await revokeApiToken(deps.db, params.id)))
         throw new WhochangedError('not_found', `no valid token has the id ${params.id}`);
+      auth.forget();
       return reply.code(204).send(null);
     },
   );
