@@ -36,11 +36,16 @@ export async function ask(
   };
 }
 
-/** Everything that a list gives, page by page. */
-// biome-ignore lint/suspicious/noExplicitAny: as above
-export async function allItems(api: RunningApi, path: string, limit: number): Promise<any[]> {
+/** Everything that a list gives, page by page, from a cursor on. */
+export async function allItems(
+  api: RunningApi,
+  path: string,
+  limit: number,
+  from: string | null = null,
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+): Promise<any[]> {
   const items: unknown[] = [];
-  let cursor: string | null = null;
+  let cursor = from;
   do {
     const page: Answer = await ask(
       api,

@@ -1,0 +1,218 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ChangeItem } from '../../api/change-schema.js';
+import { allItems, ask } from '../harness/api-client.js';
+import { Cluster, eventList } from '../harness/events.js';
+import { feedSession, type RunningApi, startApi } from '../harness/running-api.js';
+
+let api: RunningApi;
+/** Every change of the recorded session that a plain answer shows, newest first. */
+let visible: ChangeItem[];
+/** Those and all others: derived, status, refused, dry runs, leases, ... */
+let everything: ChangeItem[];
+beforeAll(async () => {
+  api = await startApi();
+  await feedSession(api);
+  visible = await allItems(api, '/v1/changes', 1000);
+  everything = await allItems(api, '/v1/changes?all=true', 1000);
+}, 30_000);
+afterAll(() => api.stop());
+
+const ids = (items: ChangeItem[]) => items.map((item) => item.id);
+const order = (a: ChangeItem, b: ChangeItem) =>
+  a.at === b.at ? (a.id < b.id ? 1 : -1) : a.at < b.at ? 1 : -1;
+
+describe('pages', () => {
+  it.each([1000, 50, 7])('of %i give every change once, newest first', async (limit) => {
+    expect(visible.length).toBeGreaterThan(100);
+    expect(ids(await allItems(api, '/v1/changes', limit))).toEqual(ids([...visible].sort(order)));
+  });
+
+  it('merge changes with requests that changed nothing', async () => {
+    expect(ids(await allItems(api, '/v1/changes?all=true', 333))).toEqual(ids([...everything].sort(order)));
+    expect(new Set(ids(everything)).size).toBe(everything.length);
+  });
+
+  it('go forwards too', async () => {
+    expect(ids(await allItems(api, '/v1/changes?order=asc', 90))).toEqual(ids(visible).reverse());
+  });
+
+  it('neither repeat nor skip what was there while more comes in', async () => {
+    const first = await ask(api, '/v1/changes?limit=20&namespace=shop');
+    await api.post(eventList([new Cluster().deployment('create', 'newcomer', { image: 'web:1' })]));
+    const rest = await allItems(api, '/v1/changes?namespace=shop', 20, first.json.next);
+    const before = visible.filter((item) => item.object.namespace === 'shop');
+    const seen = [...first.json.items, ...rest] as ChangeItem[];
+    expect(ids(seen).filter((id) => ids(before).includes(id))).toEqual(ids(before));
+  });
+
+  it('refuse a cursor that is none', async () => {
+    const answer = await ask(api, '/v1/changes?cursor=nonsense');
+    expect([answer.status, answer.json.detail]).toEqual([400, expect.stringMatching(/cursor/)]);
+  });
+});
+
+/** What a filter means, said again over the answers themselves. */
+const FILTERS: Array<[query: string, of: 'visible' | 'everything', holds: (item: ChangeItem) => boolean]> = [
+  ['namespace=shop', 'visible', (item) => item.object.namespace === 'shop'],
+  [
+    'namespace=shop&namespace=argocd',
+    'visible',
+    (item) => ['shop', 'argocd'].includes(item.object.namespace ?? ''),
+  ],
+  ['resource=deploy', 'visible', (item) => item.object.resource === 'deployments'],
+  ['resource=Deployment', 'visible', (item) => item.object.resource === 'deployments'],
+  [
+    'resource=deployments.apps',
+    'visible',
+    (item) => item.object.resource === 'deployments' && item.object.group === 'apps',
+  ],
+  [
+    'resource=secrets&resource=cm',
+    'visible',
+    (item) => ['secrets', 'configmaps'].includes(item.object.resource),
+  ],
+  ['name=web', 'visible', (item) => item.object.name === 'web'],
+  ['name=legacy-*', 'visible', (item) => item.object.name?.startsWith('legacy-') ?? false],
+  [
+    'name=web&resource=deploy&namespace=shop',
+    'visible',
+    (item) => item.object.text === 'apps/deployments shop/web',
+  ],
+  [
+    'actor=alice@example.com',
+    'visible',
+    (item) =>
+      item.actor.username === 'alice@example.com' ||
+      item.actor.impersonatedUser?.username === 'alice@example.com',
+  ],
+  [
+    'actor=bob@example.com',
+    'visible',
+    (item) =>
+      item.actor.username === 'bob@example.com' ||
+      item.actor.impersonatedUser?.username === 'bob@example.com',
+  ],
+  [
+    'actor=system:serviceaccount:*',
+    'visible',
+    (item) =>
+      item.actor.username.startsWith('system:serviceaccount:') ||
+      (item.actor.impersonatedUser?.username.startsWith('system:serviceaccount:') ?? false),
+  ],
+  ['tool=session-script', 'visible', (item) => item.tool.name === 'session-script'],
+  ['tool=nothing-of-the-kind', 'everything', () => false],
+  ['verb=patch', 'visible', (item) => item.verb === 'patch'],
+  [
+    'verb=delete&verb=deletecollection',
+    'visible',
+    (item) => ['delete', 'deletecollection'].includes(item.verb),
+  ],
+  ['kind=rbac_grant', 'visible', (item) => item.kind === 'rbac_grant'],
+  ['kind=exec&kind=attach', 'visible', (item) => item.kind === 'exec' || item.kind === 'attach'],
+  ['class=access', 'visible', (item) => item.class === 'access'],
+  ['class=derived', 'everything', (item) => item.class === 'derived'],
+  ['class=rejected', 'everything', (item) => item.class === 'rejected'],
+  ['class=dry_run&class=no_op', 'everything', (item) => ['dry_run', 'no_op'].includes(item.class)],
+  ['all=true&namespace=shop', 'everything', (item) => item.object.namespace === 'shop'],
+  [
+    'all=true&tool=kubectl&verb=create',
+    'everything',
+    (item) => item.tool.name === 'kubectl' && item.verb === 'create',
+  ],
+  [
+    'all=true&actor=alice@example.com',
+    'everything',
+    (item) =>
+      item.actor.username === 'alice@example.com' ||
+      item.actor.impersonatedUser?.username === 'alice@example.com',
+  ],
+  [
+    'since=2026-11-24T13:39:00Z&until=2026-11-24T13:40:00Z',
+    'visible',
+    (item) => item.at >= '2026-11-24T13:39:00' && item.at < '2026-11-24T13:40:00',
+  ],
+  ['field=spec.replicas', 'visible', (item) => fields(item).some((path) => under(path, 'spec.replicas'))],
+  ['field=spec.template', 'visible', (item) => fields(item).some((path) => under(path, 'spec.template'))],
+  [
+    'field=spec.template.spec.containers[web].image',
+    'visible',
+    (item) => fields(item).some((path) => under(path, 'spec.template.spec.containers[web].image')),
+  ],
+  [
+    'field=spec.template.spec.containers[*].image',
+    'visible',
+    (item) => fields(item).some((path) => /^spec\.template\.spec\.containers\[[^\]]+\]\.image$/.test(path)),
+  ],
+  ['field=metadata.labels', 'visible', (item) => fields(item).some((path) => under(path, 'metadata.labels'))],
+];
+
+function fields(item: ChangeItem): string[] {
+  return (item.diff ?? []).map((change) => change.path);
+}
+function under(path: string, prefix: string): boolean {
+  return path === prefix || path.startsWith(`${prefix}.`) || path.startsWith(`${prefix}[`);
+}
+
+describe('filters', () => {
+  it.each(FILTERS)('%s', async (query, of, holds) => {
+    const all = (of === 'visible' ? visible : everything).filter(holds);
+    const found = await allItems(api, `/v1/changes?${query.replaceAll('*', '%2A')}`, 1000);
+    // The newcomer of the test above is not part of the session.
+    const wanted = found.filter((item: ChangeItem) => item.object.name !== 'newcomer');
+    expect(ids(wanted)).toEqual(ids(all));
+    if (!query.includes('nothing')) expect(all.length).toBeGreaterThan(0);
+  });
+
+  it('by label holds for what stood on the object', async () => {
+    const found = (await allItems(
+      api,
+      '/v1/changes?label=app%3Dweb&resource=deploy&namespace=shop',
+      100,
+    )) as ChangeItem[];
+    expect(found.length).toBeGreaterThan(10);
+    expect(new Set(found.map((item) => item.object.text))).toContain('apps/deployments shop/web');
+  });
+
+  it.each([
+    ['limit=0', /^query parameter limit: /],
+    ['limit=x', /^query parameter limit: /],
+    ['kind=nonsense', /^query parameter kind: must be one of create, /],
+    ['class=nonsense', /^query parameter class: must be one of change, /],
+    ['since=yesterday', /since/],
+    ['label=app', /label/],
+    ['field=spec[', /at character/],
+    ['order=up', /^query parameter order: must be one of desc, asc/],
+  ])('%s is refused with what is wrong', async (query, detail) => {
+    const answer = await ask(api, `/v1/changes?${query}`);
+    expect(answer.status).toBe(400);
+    expect(answer.headers.get('content-type')).toMatch(/^application\/problem\+json/);
+    expect(answer.json).toMatchObject({ code: 'invalid_request', detail: expect.stringMatching(detail) });
+  });
+});
+
+describe('exports', () => {
+  it('stream the same changes as NDJSON and CSV', async () => {
+    const query = 'namespace=shop&until=2026-11-25T00:00:00Z&since=2026-11-24T00:00:00Z';
+    const listed = await allItems(api, `/v1/changes?${query}`, 100);
+    const ndjson = await ask(api, `/v1/changes.ndjson?${query}`);
+    expect(ndjson.headers.get('content-type')).toMatch(/ndjson/);
+    const lines = ndjson.text
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as ChangeItem);
+    expect(ids(lines)).toEqual(ids(listed as ChangeItem[]));
+    const csv = await ask(api, `/v1/changes.csv?${query}`);
+    expect(csv.headers.get('content-type')).toMatch(/text\/csv/);
+    for (const id of ids(lines)) expect(csv.text).toContain(id);
+  });
+});
+
+describe('following', () => {
+  it('gives what was committed after a place, late events included', async () => {
+    const { default: seq } = (await ask(api, '/v1/changes/last-seq')).json;
+    const cluster = new Cluster();
+    await api.post(eventList([cluster.deployment('create', 'late', { image: 'web:1' })]));
+    const page = await ask(api, `/v1/changes?cluster=default&after_seq=${seq}`);
+    expect(page.json.items.map((item: ChangeItem) => item.object.name)).toEqual(['late']);
+  });
+});
