@@ -47,8 +47,19 @@ export async function receiveBody(
     return await reading.finish();
   } catch (error) {
     await reading.abandon();
-    throw error;
+    throw isBrokenGzip(error) ? brokenGzip() : error;
   }
+}
+
+function isBrokenGzip(error: unknown): boolean {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  return typeof code === 'string' && code.startsWith('Z_');
+}
+
+function brokenGzip(): WhochangedError {
+  return new WhochangedError('invalid_request', 'the gzip body is damaged or cut off', {
+    hint: 'send it again; what was read of it is stored, and will be recognised',
+  });
 }
 
 function decompressed(body: Readable, encoding: string | undefined): Readable {
