@@ -1,0 +1,158 @@
+import { spawn } from 'node:child_process';
+import { createReadStream } from 'node:fs';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Pool } from 'pg';
+import { afterAll, describe, expect, it } from 'vitest';
+import { createPool } from '../../store/database.js';
+import { type RunningSystem, startSystem } from '../harness/system.js';
+import { freePort, type LiveCluster, startCluster } from './live-cluster.js';
+import { type ActionTime, readActions } from './session/actions.js';
+import { compareAction, compareDerived, findAnswers } from './session/judge.js';
+
+/**
+ * A real kube-apiserver posts to whochanged while the session is acted out against it, and whochanged and its Postgres
+ * are killed in between. Runs where WHOCHANGED_E2E_BIN names a folder with kube-apiserver and kube-controller-manager;
+ * etcd, kubectl and openssl may stand there or on the PATH. Takes about four minutes.
+ */
+const BIN = process.env.WHOCHANGED_E2E_BIN;
+const ACTIONS = join(import.meta.dirname, '../fixtures/session/actions.yaml');
+
+describe.skipIf(!BIN)('a live cluster', () => {
+  let folder: string;
+  let system: RunningSystem | undefined;
+  let cluster: LiveCluster | undefined;
+  afterAll(async () => {
+    await cluster?.stop();
+    await system?.stop();
+    if (folder && !process.env.WHOCHANGED_E2E_KEEP) await rm(folder, { recursive: true, force: true });
+  }, 60_000);
+
+  it('is told of whole and right, though whochanged and Postgres are killed meanwhile', async () => {
+    folder = await mkdtemp(join(tmpdir(), 'whochanged-e2e-'));
+    await chmod(folder, 0o711);
+    const data = join(folder, 'data');
+    // The same ports after each restart, since the apiserver knows them.
+    const ports = {
+      WHOCHANGED_HTTP_PORT: String(await freePort()),
+      WHOCHANGED_HTTPS_PORT: String(await freePort()),
+    };
+    system = await startSystem(data, ports);
+    const webhook = await addSource(system, data);
+    cluster = await startCluster({ bin: BIN!, folder: join(folder, 'cluster'), webhookKubeconfig: webhook });
+    // What the controllers make at the beginning is no part of the session.
+    await sleep(4000);
+
+    const session = actOut(cluster.kubeconfig, join(folder, 'times.json'));
+    await sleep(40_000);
+    await system.kill();
+    system = await startSystem(data, ports);
+    await sleep(30_000);
+    process.kill(await postmasterPid(data), 'SIGKILL');
+    await session;
+    await sleep(3000);
+    await cluster.stop();
+
+    const told = await eventsTold(cluster.auditLog);
+    const pool = createPool({
+      host: join(data, 'postgres/run'),
+      user: 'whochanged',
+      database: 'postgres',
+      poolSize: 2,
+      applicationName: 'test',
+    });
+    try {
+      const stored = async () => eventsStored(pool).catch(() => []);
+      await expect
+        .poll(async () => (await stored()).length, { timeout: 90_000, interval: 1000 })
+        .toBe(told.length);
+      expect((await stored()).sort()).toEqual(told.sort());
+      expect(told.length).toBeGreaterThan(3000);
+      console.log(`${told.length} events in the apiserver's own log, and the very same in the ledger`);
+
+      await attributed(system, data);
+      const file = readActions(ACTIONS);
+      const times = JSON.parse(await readFile(join(folder, 'times.json'), 'utf8')) as ActionTime[];
+      const answers = await findAnswers(pool);
+      const wrong = file.actions.flatMap((action) => [
+        ...compareAction(file, times, answers, action).map((problem) => `${action.id}: ${problem}`),
+        ...(action.derived ?? []).flatMap((derived) => {
+          const problem = compareDerived(times, answers, action, derived);
+          return problem === undefined ? [] : [`${action.id}, what followed: ${problem}`];
+        }),
+      ]);
+      expect(wrong).toEqual([]);
+      console.log(`${file.actions.length} actions told right`);
+    } finally {
+      await pool.end();
+    }
+  }, 600_000);
+});
+
+async function adminToken(data: string): Promise<string> {
+  return (await readFile(join(data, 'admin-token'), 'utf8')).trim();
+}
+
+/** Makes the apiserver's source, as `whochanged source add` does; returns the kubeconfig's path. */
+async function addSource(system: RunningSystem, data: string): Promise<string> {
+  const response = await fetch(`${system.http}/v1/sources`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${await adminToken(data)}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ name: 'live', cluster: 'live' }),
+  });
+  const { kubeconfig } = (await response.json()) as { kubeconfig: string };
+  const path = join(data, 'live.yaml');
+  await writeFile(path, kubeconfig, { mode: 0o600 });
+  return path;
+}
+
+function actOut(kubeconfig: string, times: string): Promise<void> {
+  const script = join(import.meta.dirname, 'session/run-session.ts');
+  const child = spawn(process.execPath, ['--import', 'tsx', script, ACTIONS, times], {
+    env: { ...process.env, KUBECONFIG: kubeconfig, PATH: `${BIN}:${process.env.PATH}` },
+    stdio: 'ignore',
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('exit', (code) =>
+      code === 0 ? resolve() : reject(new Error(`the session ended with ${code}`)),
+    );
+  });
+}
+
+async function postmasterPid(data: string): Promise<number> {
+  return Number((await readFile(join(data, 'postgres/pgdata/postmaster.pid'), 'utf8')).split('\n')[0]);
+}
+
+/** Each event of the apiserver's audit log, by what tells it apart there. */
+async function eventsTold(path: string): Promise<string[]> {
+  const told: string[] = [];
+  for await (const line of createInterface({ input: createReadStream(path) })) {
+    const { auditID, stage, requestReceivedTimestamp, verb } = JSON.parse(line) as Record<string, string>;
+    told.push(`${requestReceivedTimestamp} ${auditID} ${stage} ${verb}`);
+  }
+  return told;
+}
+
+async function eventsStored(pool: Pool): Promise<string[]> {
+  const { rows } = await pool.query<{ at: string; audit_id: string; stage: string; verb: string }>(
+    'select at, audit_id, stage, verb from events',
+  );
+  return rows.map((row) => `${row.at} ${row.audit_id} ${row.stage} ${row.verb}`);
+}
+
+/** Waits until the jobs have caught up. */
+async function attributed(system: RunningSystem, data: string): Promise<void> {
+  for (let attempt = 0; attempt < 60; attempt++) {
+    const response = await fetch(`${system.http}/v1/jobs/attribute/run`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${await adminToken(data)}` },
+    });
+    if (response.ok) return;
+    await sleep(500);
+  }
+  throw new Error('the jobs did not catch up');
+}
