@@ -11,7 +11,13 @@ import { CopyRows, copyRows } from './copy.js';
 import { appendDictionaries, KnownEntries } from './dictionaries-writer.js';
 import { findKnownEvents, type KnownEvents } from './known-events.js';
 import { ensurePartitions, monthOf } from './partitions.js';
-import { appendFindings, appendOpenRequests, appendRejections, recordHealth } from './side-rows.js';
+import {
+  appendFindings,
+  appendOpenRequests,
+  appendRejections,
+  flagReusedAuditIDs,
+  recordHealth,
+} from './side-rows.js';
 import { FirstStatistics } from './statistics.js';
 
 /** Events of one source that must become durable together or not at all. */
@@ -146,6 +152,7 @@ export class Ledger {
     await changes.copy();
     await appendOpenRequests(client, clusterID, openedRequests(events, known), closedRequests(events, known));
     await appendFindings(client, clusterID, known.findings);
+    await flagReusedAuditIDs(client, clusterID, known.reusedBefore);
     for (const batch of batches) await appendRejections(client, batch.sourceID, batch.rejections);
     await recordHealth(client, batches, results);
     await client.query('commit');

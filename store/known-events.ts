@@ -32,14 +32,17 @@ export class KnownEvents {
   readonly reusedAuditIDs = new Set<string>();
   readonly #digests = new Set<string>();
   readonly #requests = new Map<string, KnownRow[]>();
-  readonly #auditIDs = new Map<string, { requestID: string; auditID: string }>();
+  /** The requests that each auditID stands on, and whether the store has them. */
+  readonly #auditIDs = new Map<string, Map<string, { stored: boolean }>>();
+  /** Stored requests whose auditID was now seen on another one. */
+  readonly reusedBefore = new Set<string>();
 
   add(row: KnownRow): void {
     this.#digests.add(`${row.source_id} ${row.digest.toString('hex')}`);
     const rows = this.#requests.get(row.request_id);
     if (rows) rows.push(row);
     else this.#requests.set(row.request_id, [row]);
-    this.#auditIDs.set(row.audit_id, { requestID: row.request_id, auditID: row.audit_id });
+    this.#requestsOf(row.audit_id).set(row.request_id, { stored: true });
   }
 
   /** Whether an event is new to its source; the second time it's asked of equal events, it isn't. */
@@ -53,18 +56,19 @@ export class KnownEvents {
 
   #findConflicts(sourceID: number, accepted: AcceptedEvent): void {
     const { event, requestID } = accepted;
-    const other = this.#auditIDs.get(event.auditID);
-    if (other && other.requestID !== requestID) {
+    const requests = this.#requestsOf(event.auditID);
+    for (const [other, { stored }] of requests) {
+      if (other === requestID) continue;
       this.reusedAuditIDs.add(event.auditID);
+      if (stored) this.reusedBefore.add(other);
       this.findings.push({
         kind: 'audit_id_reused',
         at: event.requestReceivedTimestamp,
         subject: `${event.auditID} ${requestID}`,
-        detail: { auditID: event.auditID, request: requestID, otherRequest: other.requestID },
+        detail: { auditID: event.auditID, request: requestID, otherRequest: other },
       });
-    } else if (!other) {
-      this.#auditIDs.set(event.auditID, { requestID, auditID: event.auditID });
     }
+    if (!requests.has(requestID)) requests.set(requestID, { stored: false });
     const same = this.#requests
       .get(requestID)
       ?.find((row) => row.source_id === sourceID && row.stage === event.stage);
@@ -80,6 +84,15 @@ export class KnownEvents {
         otherDigest: same.digest.toString('hex'),
       },
     });
+  }
+
+  #requestsOf(auditID: string): Map<string, { stored: boolean }> {
+    let requests = this.#auditIDs.get(auditID);
+    if (!requests) {
+      requests = new Map();
+      this.#auditIDs.set(auditID, requests);
+    }
+    return requests;
   }
 
   #rows(accepted: AcceptedEvent): KnownRow[] {

@@ -55,6 +55,20 @@ export async function appendFindings(
   );
 }
 
+/** Flags stored changes whose auditID came again on another request. */
+export async function flagReusedAuditIDs(
+  client: ClientBase,
+  clusterID: number,
+  requestIDs: ReadonlySet<string>,
+): Promise<void> {
+  if (requestIDs.size === 0) return;
+  await client.query(
+    `update changes set flags = coalesce(flags, '{}') || '{audit_id_reused}'
+      where cluster_id = $1 and change_id = any($2::uuid[]) and 'audit_id_reused' <> all(coalesce(flags, '{}'))`,
+    [clusterID, [...requestIDs]],
+  );
+}
+
 /** Keeps what was rejected; the same sample again only counts up. */
 export async function appendRejections(
   client: ClientBase,

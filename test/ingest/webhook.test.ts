@@ -114,7 +114,7 @@ describe('the webhook receiver', () => {
     await receiver.post(eventList([first]));
     await receiver.post(eventList([second]));
     expect(await rows(`select name, flags from changes where name like 'reused-%' order by name`)).toEqual([
-      { name: 'reused-1', flags: null },
+      { name: 'reused-1', flags: ['audit_id_reused'] },
       { name: 'reused-2', flags: ['audit_id_reused'] },
     ]);
     expect(await rows(`select kind, detail->>'auditID' as id from findings`)).toEqual([

@@ -21,7 +21,7 @@ async function ledger(source: TestReceiver): Promise<unknown[]> {
   return rows;
 }
 
-/** An hour in a namespace, with what makes order matter: no-ops, deletion and re-creation, an exec, a write without body. */
+/** An hour in a namespace, with what makes order matter: no-ops, deletion and re-creation, an exec, a write without body, a reused auditID. */
 function story(): Array<Record<string, unknown>> {
   const cluster = new Cluster();
   const events = [cluster.deployment('create', 'web', { image: 'web:1', replicas: 2 })];
@@ -58,6 +58,15 @@ function story(): Array<Record<string, unknown>> {
   events.push(cluster.deployment('delete', 'web', { image: '' }));
   events.push(cluster.deployment('create', 'web', { image: 'web:9' }));
   events.push(cluster.deployment('patch', 'web', { image: 'web:9', replicas: 0 }));
+  // Another request under the auditID of the first, in two stages.
+  const reusing = cluster.deployment(
+    'create',
+    'other',
+    { image: 'other:1' },
+    { auditID: events[0]!.auditID },
+  );
+  const { responseStatus: _s, responseObject: _o, ...received } = reusing;
+  events.push({ ...received, stage: 'RequestReceived' }, reusing);
   return events;
 }
 
@@ -75,7 +84,7 @@ describe('Ledger.append', () => {
         [event_class, kind, summary, ...(flags ?? [])].join(' | '),
       ),
     ).toEqual([
-      'change | create | created (web:1, 2 replicas)',
+      'change | create | created (web:1, 2 replicas) | audit_id_reused',
       'change | update | image web: web:1 → web:2',
       'no_op |  | ',
       'change | scale | replicas: 2 → 5',
@@ -86,6 +95,7 @@ describe('Ledger.append', () => {
       'change | delete | deleted (web:4, 5 replicas)',
       'change | create | created (web:9, 1 replica)',
       'change | scale | replicas: 1 → 0',
+      'change | create | created (other:1, 1 replica) | audit_id_reused',
     ]);
   });
 
