@@ -7,10 +7,20 @@ import type { IngestMetrics } from './metrics.js';
 import type { Journal } from './spool/journal.js';
 import { decodeBatch, encodeBatch } from './spool/record.js';
 import { storeFailure } from './store-errors.js';
+import { wholeEvent } from './whole-event.js';
 
 /** How much one transaction takes: large enough to share a commit among many posts, small enough to answer soon. */
 const MAX_COMMIT_EVENTS = 4000;
+/** Fewer from the spool, since new events take memory meanwhile. */
+const MAX_DRAIN_EVENTS = 1500;
 const MAX_COMMIT_BYTES = 8 * 1024 * 1024;
+/**
+ * A transaction that takes longer counts as Postgres being away, even if it should succeed after all: the apiserver gives
+ * up after 30 s, and what is then in the spool as well will be recognised.
+ */
+const STORE_TIMEOUT_MS = 12_000;
+/** Who drains the spool keeps nobody waiting, and must get through however slow Postgres is. */
+const DRAIN_TIMEOUT_MS = 300_000;
 const RETRIES = 5;
 const MIN_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 5000;
@@ -77,7 +87,10 @@ export class DurableWriter {
     while (this.#waiting.length > 0) {
       const group = this.#takeGroup();
       try {
-        const results = await this.#append(group.map((item) => item.batch));
+        const results = await this.#append(
+          group.map((item) => item.batch),
+          STORE_TIMEOUT_MS,
+        );
         for (const [i, item] of group.entries()) item.resolve({ ...results[i]!, spooled: false });
       } catch (error) {
         this.#metrics.storeUp.set(0);
@@ -106,10 +119,10 @@ export class DurableWriter {
   }
 
   /** Appends, retrying lost races and isolating events that Postgres refuses. Fails only when Postgres is away. */
-  async #append(batches: Batch[], attempt = 0): Promise<AppendResult[]> {
+  async #append(batches: Batch[], timeoutMs: number, attempt = 0): Promise<AppendResult[]> {
     const started = performance.now();
     try {
-      const results = await this.#ledger.append(batches);
+      const results = await this.#ledger.append(batches, timeoutMs);
       this.#metrics.commitSeconds.observe((performance.now() - started) / 1000);
       this.#metrics.commitEvents.observe(
         results.reduce((sum, result) => sum + result.stored + result.duplicates, 0),
@@ -120,24 +133,25 @@ export class DurableWriter {
     } catch (error) {
       const failure = storeFailure(error);
       if (failure === 'unavailable') throw error;
-      if (failure === 'retry' && attempt < RETRIES) return this.#append(batches, attempt + 1);
-      return this.#isolate(batches, error);
+      if (failure === 'retry' && attempt < RETRIES) return this.#append(batches, timeoutMs, attempt + 1);
+      return this.#isolate(batches, timeoutMs, error);
     }
   }
 
-  async #isolate(batches: Batch[], error: unknown): Promise<AppendResult[]> {
+  async #isolate(batches: Batch[], timeoutMs: number, error: unknown): Promise<AppendResult[]> {
     if (batches.length > 1) {
       const results: AppendResult[] = [];
-      for (const batch of batches) results.push(...(await this.#append([batch])));
+      for (const batch of batches) results.push(...(await this.#append([batch], timeoutMs)));
       return results;
     }
     const batch = batches[0]!;
     if (batch.accepted.length > 1) {
       const half = Math.ceil(batch.accepted.length / 2);
-      const [first] = await this.#append([{ ...batch, accepted: batch.accepted.slice(0, half) }]);
-      const [second] = await this.#append([
-        { ...batch, accepted: batch.accepted.slice(half), rejections: [] },
-      ]);
+      const [first] = await this.#append([{ ...batch, accepted: batch.accepted.slice(0, half) }], timeoutMs);
+      const [second] = await this.#append(
+        [{ ...batch, accepted: batch.accepted.slice(half), rejections: [] }],
+        timeoutMs,
+      );
       return [
         {
           stored: first!.stored + second!.stored,
@@ -149,12 +163,14 @@ export class DurableWriter {
     const poison = batch.accepted[0];
     if (!poison) throw error;
     this.#log.error({ err: error, auditID: poison.event.auditID }, 'Postgres refused an event: quarantined');
-    return this.#append([
-      { ...batch, accepted: [], rejections: [...batch.rejections, this.#rejectionOf(poison, error)] },
-    ]);
+    return this.#append(
+      [{ ...batch, accepted: [], rejections: [...batch.rejections, this.#rejectionOf(poison, error)] }],
+      timeoutMs,
+    );
   }
 
-  #rejectionOf({ event }: AcceptedEvent, error: unknown) {
+  #rejectionOf(accepted: AcceptedEvent, error: unknown) {
+    const event = wholeEvent(accepted);
     const code = (error as { code?: string }).code ?? 'internal';
     const rejection = rejectText(
       'store_refused',
@@ -203,12 +219,12 @@ export class DurableWriter {
       const batch = decodeBatch(record, this.#redaction);
       group.push(batch);
       events += batch.accepted.length;
-      if (events < MAX_COMMIT_EVENTS) continue;
-      await this.#append(group);
+      if (events < MAX_DRAIN_EVENTS) continue;
+      await this.#append(group, DRAIN_TIMEOUT_MS);
       group = [];
       events = 0;
     }
-    if (group.length > 0) await this.#append(group);
+    if (group.length > 0) await this.#append(group, DRAIN_TIMEOUT_MS);
   }
 
   /** Waits for what was submitted; what is in the spool stays there for the next start. */

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { ClientBase, Pool } from 'pg';
 import type { AcceptedEvent, Rejection } from '../core/accept.js';
 import { accessKind, isWriteVerb } from '../core/classify.js';
@@ -64,8 +65,11 @@ export class Ledger {
     this.#bodyCacheBytes = options.bodyCacheBytes;
   }
 
-  /** One result per batch, in order. Batches may be of several clusters. At most 60,000 events at once. */
-  async append(batches: readonly Batch[]): Promise<AppendResult[]> {
+  /**
+   * One result per batch, in order. Batches may be of several clusters. At most 60,000 events at once. Fails after
+   * `timeoutMs`, and what was committed by then, or still will be, is unknown: to be appended again.
+   */
+  async append(batches: readonly Batch[], timeoutMs = Number.POSITIVE_INFINITY): Promise<AppendResult[]> {
     const results = new Map<Batch, AppendResult>();
     const clusters = new Map<number, Batch[]>();
     for (const batch of batches) {
@@ -75,6 +79,8 @@ export class Ledger {
       else clusters.set(batch.clusterID, [batch]);
     }
     const client = await this.#pool.connect();
+    // A Postgres that hangs answers nothing, not even a cancel: only losing the connection ends the wait.
+    const timer = Number.isFinite(timeoutMs) ? setTimeout(() => disconnect(client), timeoutMs) : undefined;
     let broken: Error | undefined;
     try {
       await this.#ensurePartitions(client, batches);
@@ -85,6 +91,7 @@ export class Ledger {
       await client.query('rollback').catch(() => undefined);
       throw error;
     } finally {
+      clearTimeout(timer);
       client.release(broken);
     }
     return batches.map((batch) => results.get(batch)!);
@@ -172,6 +179,11 @@ export class Ledger {
     }
     return cache;
   }
+}
+
+/** Drops a connection: whatever is asked through it fails at once. pg has no public way. */
+function disconnect(client: ClientBase): void {
+  (client as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
 }
 
 interface ClusterCache {

@@ -5,8 +5,8 @@ import { crc32 } from 'node:zlib';
 import { WhochangedError } from '../../core/errors.js';
 
 const HEADER_BYTES = 8;
-/** A segment is closed at this size, so that drained ones can be deleted. */
-const SEGMENT_BYTES = 16 * 1024 * 1024;
+/** A segment is closed at this size, so that drained ones can be deleted; it is read back whole. */
+const SEGMENT_BYTES = 8 * 1024 * 1024;
 
 interface Segment {
   path: string;

@@ -1,14 +1,7 @@
-import {
-  type AcceptedBody,
-  type AcceptedEvent,
-  acceptValue,
-  type Redaction,
-  type Rejection,
-} from '../../core/accept.js';
-import type { Json } from '../../core/audit-event.js';
+import { type AcceptedEvent, acceptValue, type Redaction, type Rejection } from '../../core/accept.js';
 import { formatMicros } from '../../core/timestamp.js';
 import type { Batch } from '../../store/append.js';
-import { decodeBody } from '../../store/body-encoding.js';
+import { wholeEvent } from '../whole-event.js';
 
 /** A rejection as JSON: its digest in hex. */
 type StoredRejection = Omit<Rejection, 'digest'> & { digest: string };
@@ -27,10 +20,8 @@ export function encodeBatch(batch: Batch): Buffer {
     sourceID: batch.sourceID,
     clusterID: batch.clusterID,
     receivedAt: batch.receivedAt,
-    events: batch.accepted.map(({ event, request, response }) => ({
+    events: batch.accepted.map(wholeEvent).map((event) => ({
       ...event,
-      requestObject: event.requestObject ?? bodyValue(request),
-      responseObject: event.responseObject ?? bodyValue(response),
       requestReceivedTimestamp: formatMicros(event.requestReceivedTimestamp),
       stageTimestamp: formatMicros(event.stageTimestamp),
     })),
@@ -40,12 +31,6 @@ export function encodeBatch(batch: Batch): Buffer {
     })),
   };
   return Buffer.from(JSON.stringify(stored));
-}
-
-function bodyValue(body: AcceptedBody | undefined): Json | undefined {
-  if (!body) return undefined;
-  const text = body.text ?? decodeBody(body.encoded!.encoding, body.encoded!.content);
-  return JSON.parse(text) as Json;
 }
 
 /** The same batch again. Redaction leaves redacted values as they are, so every digest comes out the same. */

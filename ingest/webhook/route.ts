@@ -29,7 +29,7 @@ export async function registerWebhook(
       schema: { hide: true } as never,
       config: { rateLimit: false } as never,
     },
-    async (request) => {
+    async (request, reply) => {
       const started = performance.now();
       const source = await registry.authenticate(request.params.source, presentedBy(request));
       try {
@@ -48,6 +48,8 @@ export async function registerWebhook(
         return received;
       } catch (error) {
         receiver.metrics.batches.inc({ source: source.name, result: 'refused' });
+        // The rest of the body was not read: the next request on this connection could not be found.
+        reply.header('connection', 'close');
         throw error;
       }
     },
