@@ -1,0 +1,137 @@
+import fastify, { type FastifyInstance } from 'fastify';
+import { Kysely, PostgresDialect } from 'kysely';
+import { Registry } from 'prom-client';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { registerApi } from '../../api/api.js';
+import { TokenAuth } from '../../api/auth.js';
+import { fillLedger } from '../../bench/fill.js';
+import { Traffic } from '../../bench/traffic.js';
+import { createApiToken } from '../../store/api-tokens.js';
+import type { Database } from '../../store/schema.js';
+import { startReceiver, type TestReceiver } from '../harness/receiver.js';
+
+/** Enough for the planner to shun what reads a whole table; bench/questions.ts measures at any size. */
+const EVENTS = 130_000;
+/** The tables that grow with every event. */
+const BIG = /^(events|changes)_\d{4}_\d\d$|^bodies$/;
+
+let receiver: TestReceiver;
+let server: FastifyInstance;
+let token: string;
+const asked: Array<{ sql: string; parameters: readonly unknown[] }> = [];
+
+beforeAll(async () => {
+  receiver = await startReceiver();
+  for (const { body } of new Traffic().batches([0])) expect((await receiver.post(body)).status).toBe(200);
+  const { pool } = receiver.database;
+  await fillLedger(pool, EVENTS, () => undefined);
+  const db = new Kysely<Database>({
+    dialect: new PostgresDialect({ pool }),
+    log: ({ query }) => void asked.push({ sql: query.sql, parameters: query.parameters }),
+  });
+  const client = await pool.connect();
+  token = await createApiToken(client, { name: 'asker', role: 'admin' });
+  client.release();
+  server = fastify() as unknown as FastifyInstance;
+  await registerApi(server, {
+    db,
+    pool,
+    auth: new TokenAuth(db),
+    registry: new Registry(),
+    version: 'test',
+    roles: ['api'],
+    kubeconfig: () => '',
+    issueClientCertificate: () => Promise.reject(new Error('not asked for')),
+    replay: undefined,
+    runJob: undefined,
+    spoolStatus: undefined,
+    sourcesChanged: () => undefined,
+  });
+}, 120_000);
+afterAll(async () => {
+  await server.close();
+  await receiver.stop();
+});
+
+interface Plan {
+  'Node Type': string;
+  'Relation Name'?: string;
+  Plans?: Plan[];
+}
+
+function scansOfBigTables(plan: Plan): string[] {
+  const own =
+    plan['Node Type'].includes('Seq Scan') && BIG.test(plan['Relation Name'] ?? '')
+      ? [`${plan['Node Type']} of ${plan['Relation Name']}`]
+      : [];
+  return [...own, ...(plan.Plans ?? []).flatMap(scansOfBigTables)];
+}
+
+const WEB = '/v1/objects/prod/apps/deployments/shop-0/web';
+const DAY = 'since=2026-12-01T00:00:00Z&until=2026-12-02T00:00:00Z';
+
+it.each([
+  '/v1/changes',
+  `/v1/changes?${DAY}`,
+  `/v1/changes?namespace=shop-0&${DAY}`,
+  '/v1/changes?namespace=shop-0',
+  '/v1/changes?resource=deploy&name=web&namespace=shop-0',
+  '/v1/changes?name=web*',
+  '/v1/changes?label=app%3Dweb',
+  '/v1/changes?actor=alice@example.com',
+  '/v1/changes?actor=system:serviceaccount:ci:*',
+  '/v1/changes?tool=session-script',
+  '/v1/changes?tool=never-seen',
+  '/v1/changes?verb=deletecollection',
+  '/v1/changes?kind=rbac_grant',
+  '/v1/changes?resource=statefulsets',
+  '/v1/changes?field=spec.template.spec.containers%5B%2A%5D.image',
+  `/v1/changes?all=true&${DAY}`,
+  '/v1/changes?class=rejected',
+  `${WEB}/history`,
+  `${WEB}/state?at=2026-12-01T00:00:00Z`,
+  `${WEB}/compare?from=2026-12-01T00:00:00Z&to=2026-12-02T00:00:00Z`,
+  `${WEB}/rollback?to=2026-11-24T13:38:05Z`,
+  `/v1/actors/bob@example.com/activity?${DAY}`,
+  '/v1/access',
+  '/v1/access?all=true',
+  '/v1/secret-reads',
+  '/v1/events?auditID=f3e74a97-5be4-48ad-a709-229f99eb4153',
+  '/v1/events',
+  '/v1/quarantine',
+  '/v1/sources',
+  '/v1/findings',
+])('%s reads no big table whole', async (url) => {
+  asked.length = 0;
+  const answer = await server.inject({ url, headers: { authorization: `Bearer ${token}` } });
+  expect([url, answer.statusCode < 500]).toEqual([url, true]);
+  const questions = asked.splice(0);
+  expect(questions.length).toBeGreaterThan(0);
+  for (const { sql, parameters } of questions.filter((question) => /^\s*(with|select)/i.test(question.sql))) {
+    const { rows } = await receiver.database.pool.query<{ 'QUERY PLAN': Array<{ Plan: Plan }> }>(
+      `explain (format json) ${sql}`,
+      parameters as unknown[],
+    );
+    expect(scansOfBigTables(rows[0]!['QUERY PLAN'][0]!.Plan), sql).toEqual([]);
+  }
+});
+
+it('reads one change, and one event, by index', async () => {
+  const ids = await receiver.database.pool.query(
+    `select change_id, (select (extract(epoch from e.at) * 1000000)::bigint || '-' || encode(e.digest, 'hex') || '-' || e.source_id from events e limit 1) as event_id from changes limit 1`,
+  );
+  for (const url of [`/v1/changes/${ids.rows[0].change_id}`, `/v1/events/${ids.rows[0].event_id}`]) {
+    asked.length = 0;
+    const answer = await server.inject({ url, headers: { authorization: `Bearer ${token}` } });
+    expect(answer.statusCode).toBe(200);
+    for (const { sql, parameters } of asked
+      .splice(0)
+      .filter((question) => /^\s*(with|select)/i.test(question.sql))) {
+      const { rows } = await receiver.database.pool.query(
+        `explain (format json) ${sql}`,
+        parameters as unknown[],
+      );
+      expect(scansOfBigTables(rows[0]['QUERY PLAN'][0].Plan), sql).toEqual([]);
+    }
+  }
+});
