@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -98,4 +99,32 @@ describe('whochanged under kill -9', () => {
       .poll(async () => (await readdir(join(folder, 'spool'))).filter((name) => name.endsWith('.spool')))
       .toEqual([]);
   }, 120_000);
+
+  it.skipIf(process.platform !== 'linux')(
+    'spools while Postgres hangs without breaking a connection',
+    async () => {
+      const before = (await counts()).events;
+      const cluster = new Cluster();
+      const postmaster = await postmasterPid();
+      const frozen = [postmaster, ...childrenOf(postmaster)];
+      for (const pid of frozen) process.kill(pid, 'SIGSTOP');
+      try {
+        const posted = Array.from({ length: 3 }, (_, i) =>
+          post(eventList([cluster.deployment('create', `frozen-${i}`, { image: 'web:1' })])),
+        );
+        for (const { spooled } of await Promise.all(posted)) expect(spooled).toBe(1);
+      } finally {
+        for (const pid of frozen) process.kill(pid, 'SIGCONT');
+      }
+      await expect
+        .poll(async () => (await counts().catch(() => ({ events: 0 }))).events, { timeout: 30_000 })
+        .toBe(before + 3);
+    },
+    90_000,
+  );
 });
+
+/** Linux tells them. */
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(/\s+/).map(Number);
+}
