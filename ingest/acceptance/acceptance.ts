@@ -6,6 +6,9 @@ import {
   rejectText,
 } from '../../core/accept.js';
 import { EventListSplitter, type Item } from '../formats/event-list.js';
+import type { Format } from '../formats/format.js';
+import type { SkipReason } from '../formats/item.js';
+import { FormatAcceptance } from './format-acceptance.js';
 
 /** What a piece of a body gave. */
 export interface Taken {
@@ -13,12 +16,24 @@ export interface Taken {
   rejections: Rejection[];
   /** Bytes of the items in it. */
   bytes: number;
+  /** How many records are knowingly no audit events, by what they are. Absent where no format was asked for. */
+  skipped?: Partial<Record<SkipReason, number>>;
+  /** How many of the accepted are the leading fields of a record that was cut. */
+  salvaged?: number;
 }
 
 /** The rest of a body, once it has ended. */
 export interface TakenLast extends Taken {
   /** The whole body held no item, and was no empty EventList either. */
   empty: boolean;
+  /** Which format it was, where one was asked for or detected. */
+  format?: Format | undefined;
+}
+
+/** What accepts one body in the calling thread. */
+export interface Acceptor {
+  push(chunk: Buffer): Taken;
+  end(): TakenLast;
 }
 
 /** Turns the pieces of one body into events: split, decoded, redacted. Pieces must be given one after another. */
@@ -31,7 +46,11 @@ export interface BodyAcceptance {
 
 /** Where bodies are accepted: in this thread or in others. */
 export interface Acceptances {
-  open(): BodyAcceptance;
+  /**
+   * Without a format, an EventList or bare Events, as a webhook gets them. With one, an object of that format; its
+   * push and end reject with WhochangedError `invalid_request` when `auto` finds none of the known formats.
+   */
+  open(format?: Format | 'auto'): BodyAcceptance;
   stop(): Promise<void>;
 }
 
@@ -42,8 +61,18 @@ const PROBLEMS: Record<NonNullable<Item['problem']>, string> = {
   not_an_object: 'expected a JSON object',
 };
 
+export function openAcceptor(
+  redaction: Redaction,
+  maxItemBytes: number,
+  format: Format | 'auto' | undefined,
+): Acceptor {
+  return format === undefined
+    ? new LocalAcceptance(redaction, maxItemBytes)
+    : new FormatAcceptance(redaction, maxItemBytes, format);
+}
+
 /** Accepts one body in the calling thread. */
-export class LocalAcceptance {
+export class LocalAcceptance implements Acceptor {
   readonly #redaction: Redaction;
   readonly #splitter: EventListSplitter;
   #items = 0;
@@ -84,11 +113,11 @@ export class LocalAcceptance {
 /** Accepts bodies in the calling thread. */
 export function localAcceptances(redaction: Redaction, maxItemBytes: number): Acceptances {
   return {
-    open: () => {
-      const local = new LocalAcceptance(redaction, maxItemBytes);
+    open: (format) => {
+      const acceptor = openAcceptor(redaction, maxItemBytes, format);
       return {
-        push: async (chunk) => local.push(chunk),
-        end: async () => local.end(),
+        push: async (chunk) => acceptor.push(chunk),
+        end: async () => acceptor.end(),
         abandon: () => undefined,
       };
     },

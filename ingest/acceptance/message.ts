@@ -29,6 +29,7 @@ export interface TakenMessage {
   rejections: Array<Omit<Rejection, 'digest'> & { digest: string }>;
   bytes: number;
   empty: boolean;
+  rest: Pick<TakenLast, 'skipped' | 'salvaged' | 'format'>;
 }
 
 export function packTaken(taken: Taken | TakenLast): TakenMessage {
@@ -77,6 +78,10 @@ export function packTaken(taken: Taken | TakenLast): TakenMessage {
     rejections: taken.rejections.map((item) => ({ ...item, digest: item.digest.toString('base64') })),
     bytes: taken.bytes,
     empty: 'empty' in taken && taken.empty,
+    rest: {
+      ...(taken.skipped && { skipped: taken.skipped, salvaged: taken.salvaged }),
+      ...('format' in taken && { format: taken.format }),
+    },
   };
 }
 
@@ -111,5 +116,6 @@ export function unpackTaken(message: TakenMessage): TakenLast {
     rejections: message.rejections.map((item) => ({ ...item, digest: Buffer.from(item.digest, 'base64') })),
     bytes: message.bytes,
     empty: message.empty,
+    ...message.rest,
   };
 }

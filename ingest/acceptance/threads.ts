@@ -28,6 +28,7 @@ class AcceptanceThread {
     this.#worker.on('message', (answer: FromThread) => {
       const asked = this.#asked.shift()!;
       if (answer.ok) asked.resolve(unpackTaken(answer.taken));
+      else if (answer.refusal) asked.reject(refused(answer.refusal));
       else asked.reject(failed(answer.message));
     });
     let failure: Error | undefined;
@@ -75,6 +76,10 @@ function failed(why: string): WhochangedError {
   });
 }
 
+function refused({ detail, hint }: { detail: string; hint: string | undefined }): WhochangedError {
+  return new WhochangedError('invalid_request', detail, hint === undefined ? {} : { hint });
+}
+
 /**
  * Accepts bodies in threads of their own, so that decoding and redacting neither wait for the database's turns nor
  * hold up answers. A thread that dies takes its bodies with it, which their senders send again, and is replaced.
@@ -98,10 +103,12 @@ export function threadedAcceptances(data: ThreadData, threads: number, log: Logg
   };
   for (let i = 0; i < threads; i++) start();
   return {
-    open: () => {
+    open: (format) => {
       const thread = leastBusy(running);
       if (!thread) throw failed('it is being replaced');
-      return openBody(thread, bodies++);
+      const body = bodies++;
+      if (format !== undefined) thread.tell({ type: 'open', body, format });
+      return openBody(thread, body);
     },
     stop: async () => {
       stopped = true;
