@@ -139,7 +139,7 @@ export class Ledger {
       bodyCache: cache.bodies,
       known,
     });
-    for (const event of events) event.class = changes.classes.get(event.accepted) ?? event.class;
+    settleClasses(events, changes.classes, known);
 
     const rows = new CopyRows();
     for (const event of events) {
@@ -228,7 +228,7 @@ function pendingWrites(events: NewEvent[], known: KnownEvents): PendingWrite[] {
     if (!isChangeClass(eventClass)) continue;
     const write = writeOf(accepted.event, accepted.requestID, eventClass);
     if (known.hasFinalStage(accepted) && write.outcome === 'started') continue;
-    if (known.hasChangeFromElsewhere(accepted)) continue;
+    if (known.isProjected(accepted)) continue;
     const earlier = byRequest.get(accepted.requestID);
     if (earlier && earlier.write.outcome !== 'started') continue;
     const pending = { write, accepted, sourceID: batch.sourceID, seq };
@@ -236,6 +236,22 @@ function pendingWrites(events: NewEvent[], known: KnownEvents): PendingWrite[] {
     for (const item of collectionItems(write) ?? []) items.push({ ...pending, write: item });
   }
   return [...byRequest.values(), ...items];
+}
+
+/** Sets each event's class now that it is known what it changed; copies of one stage have the class of the first. */
+function settleClasses(
+  events: NewEvent[],
+  projected: ReadonlyMap<AcceptedEvent, EventClass>,
+  known: KnownEvents,
+): void {
+  const firstCopies = new Map<string, EventClass>();
+  for (const event of events) {
+    if (!isChangeClass(event.class)) continue;
+    const key = `${event.accepted.requestID} ${event.accepted.event.stage}`;
+    const own = projected.get(event.accepted);
+    if (own !== undefined && !firstCopies.has(key)) firstCopies.set(key, own);
+    event.class = own ?? firstCopies.get(key) ?? known.classFromElsewhere(event.accepted) ?? event.class;
+  }
 }
 
 const KEEPS_NO_OUTCOME = new Set(['leases', 'events']);

@@ -16,6 +16,11 @@ interface KnownRow {
   source_id: number;
 }
 
+interface Copy {
+  digest: Buffer;
+  sourceID: number;
+}
+
 export interface FindingRow {
   kind: 'audit_id_reused' | 'conflicting_copies';
   at: number;
@@ -32,6 +37,8 @@ export class KnownEvents {
   readonly reusedAuditIDs = new Set<string>();
   readonly #digests = new Set<string>();
   readonly #requests = new Map<string, KnownRow[]>();
+  /** The copies of each stage of a request, of all sources, in the order they came. */
+  readonly #copies = new Map<string, Copy[]>();
   /** The requests that each auditID stands on, and whether the store has them. */
   readonly #auditIDs = new Map<string, Map<string, { stored: boolean }>>();
   /** Stored requests whose auditID was now seen on another one. */
@@ -42,6 +49,7 @@ export class KnownEvents {
     const rows = this.#requests.get(row.request_id);
     if (rows) rows.push(row);
     else this.#requests.set(row.request_id, [row]);
+    this.#addCopy(row.request_id, row.stage, { digest: row.digest, sourceID: row.source_id });
     this.#requestsOf(row.audit_id).set(row.request_id, { stored: true });
   }
 
@@ -69,10 +77,11 @@ export class KnownEvents {
       });
     }
     if (!requests.has(requestID)) requests.set(requestID, { stored: false });
-    const same = this.#requests
-      .get(requestID)
-      ?.find((row) => row.source_id === sourceID && row.stage === event.stage);
-    if (!same || same.digest.equals(accepted.digest)) return;
+    const copy = { digest: accepted.digest, sourceID };
+    const other = this.#addCopy(requestID, event.stage, copy).find(
+      (earlier) => !earlier.digest.equals(copy.digest),
+    );
+    if (!other) return;
     this.findings.push({
       kind: 'conflicting_copies',
       at: event.requestReceivedTimestamp,
@@ -81,9 +90,23 @@ export class KnownEvents {
         auditID: event.auditID,
         request: requestID,
         stage: event.stage,
-        otherDigest: same.digest.toString('hex'),
+        otherDigest: other.digest.toString('hex'),
+        ...(other.sourceID !== sourceID && { source: String(sourceID), otherSource: String(other.sourceID) }),
       },
     });
+  }
+
+  /** Adds a copy, and returns those that were there before. */
+  #addCopy(requestID: string, stage: Stage, copy: Copy): Copy[] {
+    const key = `${requestID} ${stage}`;
+    const copies = this.#copies.get(key);
+    if (!copies) {
+      this.#copies.set(key, [copy]);
+      return [];
+    }
+    const before = [...copies];
+    copies.push(copy);
+    return before;
   }
 
   #requestsOf(auditID: string): Map<string, { stored: boolean }> {
@@ -112,14 +135,19 @@ export class KnownEvents {
     return this.#rows(accepted).some((row) => row.stage === 'RequestReceived');
   }
 
-  /** Another source, or a conflicting copy, has made this request's change already: one request is one change. */
-  hasChangeFromElsewhere(accepted: AcceptedEvent): boolean {
-    return this.#rows(accepted).some(
-      (row) =>
-        row.stage !== 'ResponseStarted' &&
-        row.stage === accepted.event.stage &&
-        (CHANGE_CLASSES as readonly string[]).includes(row.class),
-    );
+  /**
+   * Another source, or a conflicting copy, has told of this request already, and it is known what it changed: one
+   * request is one change.
+   */
+  isProjected(accepted: AcceptedEvent): boolean {
+    const eventClass = this.classFromElsewhere(accepted);
+    if (eventClass === undefined || accepted.event.stage === 'ResponseStarted') return false;
+    return eventClass === 'no_op' || (CHANGE_CLASSES as readonly EventClass[]).includes(eventClass);
+  }
+
+  /** What the same stage of this request turned out to be when another source, or another copy, told of it. */
+  classFromElsewhere(accepted: AcceptedEvent): EventClass | undefined {
+    return this.#rows(accepted).find((row) => row.stage === accepted.event.stage)?.class;
   }
 
   /** The store may hold a change of this request: one that was started, or of unknown outcome. */

@@ -1,7 +1,9 @@
 import { Readable } from 'node:stream';
 import { type Static, Type } from 'typebox';
+import { STAGES } from '../../core/audit-event.js';
 import { formatFieldPath, parseFieldPath } from '../../core/diff/field-path.js';
 import { WhochangedError } from '../../core/errors.js';
+import { AGREEMENTS } from '../../core/provenance.js';
 import { resourceOf } from '../../core/resource-names.js';
 import { CHANGE_KINDS, EVENT_CLASSES } from '../../core/vocabulary.js';
 import { findBody, findChangeDetail } from '../../store/queries/change-detail.js';
@@ -201,6 +203,19 @@ export function changeRoutes({ server, deps, auth }: Api): void {
   }
 
   const Params = Type.Object({ id: Type.String({ format: 'uuid' }) });
+  const Told = Type.Object({
+    source: Type.String(),
+    kind: Type.String({ description: 'how it tells: webhook, s3, ...' }),
+    stages: Type.Array(
+      Type.Object({
+        stage: words(STAGES),
+        seq: Type.String(),
+        digest: Type.String({ description: 'SHA-256 of the canonical redacted event' }),
+      }),
+    ),
+    firstSeq: Type.String({ description: 'when it first told of it, in the cluster\u2019s order of commit' }),
+    agreement: words(AGREEMENTS),
+  });
   const Detail = Type.Object({
     ...ChangeSchema.properties,
     requested: Type.Optional(Type.Array(Type.String(), { description: 'the fields that the patch names' })),
@@ -210,6 +225,7 @@ export function changeRoutes({ server, deps, auth }: Api): void {
     annotations: Type.Optional(Type.Record(Type.String(), Type.String())),
     latencyMs: Type.Optional(Type.Number()),
     events: Type.Array(Type.Object({ eventID: Type.String(), stage: Type.String(), source: Type.String() })),
+    sources: Type.Array(Told, { description: 'every source that told of this request, the first one first' }),
     consequences: Type.Array(ChangeSchema),
   });
 

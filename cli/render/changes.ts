@@ -193,6 +193,7 @@ export function renderChange(change: Change & Detail, view: View): string {
         : undefined,
     ],
     ['Flags', change.flags.length > 0 ? change.flags.join(', ') : undefined],
+    ['Told by', change.sources?.map(toldText).join('; ') || undefined],
     ['Audit-ID', change.auditID],
   ];
   const lines = rows.flatMap(([name, value]) =>
@@ -212,10 +213,21 @@ export function renderChange(change: Change & Detail, view: View): string {
   return `${lines.join('\n')}\n`;
 }
 
+const AGREEMENT_TEXT: Record<string, string> = {
+  equal: ', the same as others',
+  conflicting: ', with copies that differ (see `whochanged findings`)',
+};
+
+function toldText({ source, kind, stages, agreement }: NonNullable<Detail['sources']>[number]): string {
+  const names = [...new Set(stages.map(({ stage }) => stage))].join(', ');
+  return `${source} (${kind}): ${names}${AGREEMENT_TEXT[agreement] ?? ''}`;
+}
+
 export interface Detail {
   latencyMs?: number;
   decision?: { decision?: string; reason?: string };
   consequences?: Change[];
+  sources?: Array<{ source: string; kind: string; agreement: string; stages: Array<{ stage: string }> }>;
 }
 
 /** Field changes as a unified diff would show them; what is not certain says so. */

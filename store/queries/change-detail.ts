@@ -1,9 +1,10 @@
 import { type Kysely, sql } from 'kysely';
-import type { Json, JsonObject, Level } from '../../core/audit-event.js';
+import type { Json, JsonObject, Level, Stage } from '../../core/audit-event.js';
 import { diffObjects, type FieldChange } from '../../core/diff/diff.js';
 import { significantChanges } from '../../core/diff/noise.js';
 import { millisOfID } from '../../core/identity.js';
 import { patchedPaths } from '../../core/patch/apply-patch.js';
+import { type Provenance, provenanceOf } from '../../core/provenance.js';
 import type { Certainty } from '../../core/vocabulary.js';
 import type { Database } from '../schema.js';
 import { findBodies, objectIn } from './bodies.js';
@@ -28,6 +29,7 @@ export interface ChangeDetail {
     annotations?: Record<string, string>;
     latencyMs?: number;
     events: Array<{ eventID: string; stage: string; source: string }>;
+    sources: Provenance[];
   };
 }
 
@@ -55,20 +57,23 @@ export async function findChangeDetail(db: Kysely<Database>, row: ChangeRow): Pr
     : new Map<string, Json>();
   const events = await sql<{
     event_id: string;
-    stage: string;
+    stage: Stage;
     source: string;
+    kind: string;
+    seq: string;
+    digest: Buffer;
     decision: string | null;
     reason: string | null;
     annotations: Record<string, string> | null;
     latency: number;
   }>`
     select (extract(epoch from e.at) * 1000000)::bigint || '-' || encode(e.digest, 'hex') || '-' || e.source_id as event_id, e.stage, s.name as source,
-           z.decision, z.reason, e.annotations, (extract(epoch from e.stage_at - e.at) * 1000)::float8 as latency
+           s.kind, e.seq, e.digest, z.decision, z.reason, e.annotations, (extract(epoch from e.stage_at - e.at) * 1000)::float8 as latency
       from events e
       join sources s on s.id = e.source_id
       left join authorizations z on z.cluster_id = e.cluster_id and z.id = e.authorization_id
      where e.cluster_id = ${digests?.cluster_id ?? 0} and e.at = ${row.at}::timestamptz and e.request_id = ${row.change_id}::uuid
-     order by e.stage`.execute(db);
+     order by e.stage, e.seq`.execute(db);
   const last = events.rows.at(-1);
   const request = digests?.request_digest ? bodies.get(digests.request_digest.toString('hex')) : undefined;
   const after = digests && objectIn(bodies, digests.after_digest);
@@ -87,6 +92,7 @@ export async function findChangeDetail(db: Kysely<Database>, row: ChangeRow): Pr
         stage: event.stage,
         source: event.source,
       })),
+      sources: provenanceOf(events.rows.map((event) => ({ ...event, digest: event.digest.toString('hex') }))),
     },
   };
 }
