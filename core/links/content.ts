@@ -1,0 +1,55 @@
+import { actorOf } from '../verdict/policy-match.js';
+import type { LinkEvidence } from './evidence.js';
+import type { Link, Subject } from './link.js';
+
+/**
+ * Rule 7: the manifests of one commit, and of no other that was looked at, render to what was written. Strong for a
+ * registered pipeline; from anybody else equal content shows no more than that it is equal.
+ */
+export function linksByRendering(subject: Subject, evidence: LinkEvidence): Link[] {
+  if (evidence.rendered.length === 0) return [];
+  const registered = actorOf(evidence.policy, subject.user)?.kind === 'ci';
+  const unique = new Set(evidence.rendered.map((match) => match.sha)).size === 1;
+  return evidence.rendered.map((match) => ({
+    rule: 'rendered',
+    strength: registered && unique ? 'strong' : 'weak',
+    sources: [{ repository: match.repository, path: match.path, revision: match.sha, sha: match.sha }],
+    evidence: [
+      {
+        kind: 'rendering',
+        ref: match.digest,
+        detail: `${match.path} at ${match.sha} rendered with ${match.renderer}`,
+      },
+    ],
+    hazards: [
+      ...(unique ? [] : [`${evidence.rendered.length} commits render to the same`]),
+      ...(registered ? [] : ['who wrote it is no registered pipeline']),
+    ],
+  }));
+}
+
+const UNSIGNED = ['git-commit', 'git-sha', 'gitcommit', 'gitsha', 'commit-sha', 'revision-sha', 'vcs-ref'];
+
+/** Rule 9: an annotation that names a commit and that nobody signed. Anyone may write one: for display only. */
+export function linksByCoincidence(subject: Subject): Link[] {
+  for (const [key, value] of Object.entries(subject.annotations)) {
+    const name = key.slice(key.indexOf('/') + 1).toLowerCase();
+    if (!UNSIGNED.includes(name) || !/^[0-9a-f]{7,64}$/.test(value)) continue;
+    return [
+      {
+        rule: 'coincidence',
+        strength: 'weak',
+        sources: [{ repository: '', revision: value }],
+        evidence: [
+          {
+            kind: 'annotation',
+            ref: key,
+            detail: `the object's annotation names ${value}; nobody signed that`,
+          },
+        ],
+        hazards: ['anyone who may write the object may write the annotation'],
+      },
+    ];
+  }
+  return [];
+}

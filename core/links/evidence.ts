@@ -1,0 +1,60 @@
+import type { Attribution } from '../attribution/attribution.js';
+import type { ObjectKey } from '../identity.js';
+import type { Policy } from '../verdict/policy.js';
+import { actorOf } from '../verdict/policy-match.js';
+import type { Sync } from './sync.js';
+
+/** What the rules look at beside the change. The store gathers it (store/link-evidence.ts); deciding is pure. */
+export interface LinkEvidence {
+  policy: Policy;
+  attribution: Attribution | undefined;
+  /** Syncs of the Application that the object's mark names. */
+  argocd: ApplicationRecord[];
+  /** Attempts of the Kustomization that its labels name, around the time of the change. */
+  flux: Sync[];
+  /** The HelmRelease that its labels name, as it was then. */
+  helmRelease: HelmReleaseRecord | undefined;
+  /** Commits whose manifests render to what was written. */
+  rendered: RenderedMatch[];
+}
+
+/** One Application of that name; a hub may run Applications of one name in several namespaces. */
+export interface ApplicationRecord {
+  cluster: string;
+  key: ObjectKey;
+  syncs: Sync[];
+  /** Who last set parameters or images that replace what git says, before the change; undefined: not recorded. */
+  overridesBy: { username: string; changeID: string } | undefined;
+}
+
+export interface HelmReleaseRecord {
+  key: ObjectKey;
+  chart: { name: string; version: string; ociDigest?: string } | undefined;
+  configDigest: string | undefined;
+  /** `GitRepository`, `HelmRepository`, `OCIRepository`...: where the chart comes from. */
+  sourceKind: string | undefined;
+  /** When its spec was last changed. */
+  changedAt: number;
+  /** Attempts of the Kustomization that the HelmRelease belongs to, around then. */
+  parent: Sync[];
+}
+
+export interface RenderedMatch {
+  repository: string;
+  sha: string;
+  path: string;
+  renderer: string;
+  digest: string;
+}
+
+/** Those syncs whose record nobody but the engine's own controller wrote. */
+export function trustedSyncs(policy: Policy, syncs: readonly Sync[]): { trusted: Sync[]; forged: Sync[] } {
+  const trusted: Sync[] = [];
+  const forged: Sync[] = [];
+  for (const sync of syncs) {
+    const kind = sync.engine === 'argocd' ? 'argocd' : 'flux';
+    const good = sync.recorders.every((username) => actorOf(policy, { username })?.kind === kind);
+    (good ? trusted : forged).push(sync);
+  }
+  return { trusted, forged };
+}
