@@ -17,6 +17,7 @@ import { actorRoutes } from './routes/actors.js';
 import { changeRoutes } from './routes/changes.js';
 import { eventRoutes } from './routes/events.js';
 import { healthRoutes } from './routes/health.js';
+import { logRoutes } from './routes/log.js';
 import { objectRoutes } from './routes/objects.js';
 import { quarantineRoutes } from './routes/quarantine.js';
 import { sourceRoutes } from './routes/sources.js';
@@ -77,6 +78,7 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     actorRoutes(api);
     accessRoutes(api);
     eventRoutes(api);
+    logRoutes(api);
     quarantineRoutes(api);
     sourceRoutes(api);
     tokenRoutes(api);

@@ -23,6 +23,8 @@ export interface Config {
   publicURL: string;
   database: { url: string | undefined; poolSize: number };
   redaction: { keyFile: string; rulesFile: string | undefined };
+  /** The proof log: its name, and the key that signs its checkpoints. */
+  log: { origin: string; keyFile: string };
   spool: { dir: string; maxBytes: number };
   ingest: {
     maxBodyBytes: number;
@@ -92,6 +94,10 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       keyFile: resolve(reader.text('WHOCHANGED_REDACTION_KEY_FILE', join(dataDir, 'keys', 'redaction.key'))),
       rulesFile: reader.file('WHOCHANGED_REDACTION_RULES_FILE'),
     },
+    log: {
+      origin: reader.text('WHOCHANGED_LOG_ORIGIN', `${publicHost}/whochanged`),
+      keyFile: resolve(reader.text('WHOCHANGED_LOG_KEY_FILE', join(dataDir, 'keys', 'log.key'))),
+    },
     spool: {
       dir: resolve(reader.text('WHOCHANGED_SPOOL_DIR', join(dataDir, 'spool'))),
       maxBytes: reader.integer('WHOCHANGED_SPOOL_MAX_BYTES', 4096 * MIB, MIB, Number.MAX_SAFE_INTEGER),
@@ -128,6 +134,11 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   if ((https.certFile === undefined) !== (https.keyFile === undefined)) {
     problems.push(
       'WHOCHANGED_TLS_CERT_FILE and WHOCHANGED_TLS_KEY_FILE: only one is set; set both, such as /tls/tls.crt and /tls/tls.key, or neither',
+    );
+  }
+  if (/[\s+]/.test(config.log.origin)) {
+    problems.push(
+      `WHOCHANGED_LOG_ORIGIN: "${config.log.origin}" holds white space or a plus; write a name such as audit.example.com/whochanged`,
     );
   }
   for (const name of https.hostnames) {

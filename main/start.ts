@@ -10,6 +10,7 @@ import { readVersion } from '../cli/version.js';
 import { webhookKubeconfig } from '../ingest/webhook/kubeconfig.js';
 import { attributeJob } from '../jobs/attribute.js';
 import { partitionsJob } from '../jobs/partitions.js';
+import { checkpointJob, sequenceLogJob } from '../jobs/proof-log.js';
 import { pruneJobRunsJob } from '../jobs/prune-job-runs.js';
 import { JobRunner } from '../jobs/runner.js';
 import { settleOutcomesJob } from '../jobs/settle-outcomes.js';
@@ -17,6 +18,7 @@ import { createKysely, createPool } from '../store/database.js';
 import type { Config } from './config.js';
 import { prepareFirstStart, welcome } from './first-start.js';
 import { type IngestRole, startIngest } from './ingest-role.js';
+import { loadOrCreateLogKey } from './log-key.js';
 import { buildServer } from './server.js';
 import { openStore } from './store-connection.js';
 import { openTls } from './tls.js';
@@ -50,7 +52,15 @@ export async function start(config: Config, log: Logger, onFatal: (error: unknow
   jobsPool?.on('error', (error) => log.warn({ err: error }, 'a job lost its connection to Postgres'));
   if (jobsPool) {
     // In the order in which missed runs are caught up; a backlog of attribution may be long.
-    const all = [partitionsJob(), settleOutcomesJob(), pruneJobRunsJob(), attributeJob()];
+    const signer = { origin: config.log.origin, privateKey: await loadOrCreateLogKey(config.log.keyFile) };
+    const all = [
+      partitionsJob(),
+      settleOutcomesJob(),
+      pruneJobRunsJob(),
+      sequenceLogJob(),
+      checkpointJob(signer),
+      attributeJob(),
+    ];
     jobs = new JobRunner({ pool: jobsPool, jobs: all, log, registry });
     const runner = jobs;
     store.ready.then(

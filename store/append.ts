@@ -11,6 +11,7 @@ import { beginNumbered } from './cluster-lock.js';
 import { CopyRows, copyRows } from './copy.js';
 import { appendDictionaries, KnownEntries } from './dictionaries-writer.js';
 import { findKnownEvents, type KnownEvents } from './known-events.js';
+import { appendPending, type PendingRecord } from './log/pending.js';
 import { ensurePartitions, monthOf } from './partitions.js';
 import {
   appendFindings,
@@ -156,6 +157,7 @@ export class Ledger {
     await appendDictionaries(client, clusterID, dictionaries, cache.entries);
     await cache.bodies.append(client, clusterID, bodies.stored);
     await copyRows(client, 'events', EVENT_COLUMNS, rows);
+    await appendPending(client, 'event', clusterID, firstSeq, events.map(pendingRecord));
     await changes.copy();
     await appendOpenRequests(client, clusterID, openedRequests(events, known), closedRequests(events, known));
     await appendFindings(client, clusterID, known.findings);
@@ -214,6 +216,14 @@ function newEvents(
     }
   }
   return events;
+}
+
+function pendingRecord({ batch, accepted }: NewEvent): PendingRecord {
+  return {
+    originID: batch.sourceID,
+    at: accepted.event.requestReceivedTimestamp,
+    digest: accepted.digest,
+  };
 }
 
 function isChangeClass(eventClass: EventClass): eventClass is ChangeClass {

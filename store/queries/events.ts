@@ -30,12 +30,12 @@ export interface EventRow extends EventTable {
   reason: string | null;
 }
 
-const SELECT = sql`
+export const EVENT_SELECT = sql`
   select e.*, (extract(epoch from e.at) * 1000000)::bigint || '-' || encode(e.digest, 'hex') || '-' || e.source_id as event_id,
          k.name as cluster, s.name as source, u.username, u.uid as user_uid, u.groups, u.extra, i.username as impersonated_username,
          i.uid as impersonated_uid, i.groups as impersonated_groups, i.extra as impersonated_extra, a.user_agent,
          o.api_group, o.resource, o.namespace, o.name, z.decision, z.reason`;
-const JOINS = sql`
+export const EVENT_JOINS = sql`
     join clusters k on k.id = e.cluster_id
     join sources s on s.id = e.source_id
     join users u on u.cluster_id = e.cluster_id and u.id = e.user_id
@@ -72,7 +72,9 @@ export async function findEvents(
   if (after) conditions.push(sql`(e.at, e.digest) < (${after.at}::timestamptz, decode(${after.id}, 'hex'))`);
   const page = sql`select e.* from events e where ${sql.join(conditions, sql` and `)} order by e.at desc, e.digest desc limit ${limit + 1}`;
   const { rows } =
-    await sql<EventRow>`${SELECT} from (${page}) e ${JOINS} order by e.at desc, e.digest desc`.execute(db);
+    await sql<EventRow>`${EVENT_SELECT} from (${page}) e ${EVENT_JOINS} order by e.at desc, e.digest desc`.execute(
+      db,
+    );
   return pageOf(rows, limit, (row) => ({ at: row.at, id: row.digest.toString('hex') }));
 }
 
@@ -81,7 +83,7 @@ export async function findEvent(db: Kysely<Database>, id: string): Promise<Event
   const match = /^(\d{1,17})-([0-9a-f]{64})-(\d{1,9})$/.exec(id);
   if (!match) return undefined;
   const { rows } = await sql<EventRow>`
-    ${SELECT} from events e ${JOINS}
+    ${EVENT_SELECT} from events e ${EVENT_JOINS}
      where e.cluster_id in (select id from clusters) and e.at = 'epoch'::timestamptz + ${match[1]!}::bigint * interval '1 microsecond'
        and e.digest = decode(${match[2]!}, 'hex') and e.source_id = ${Number(match[3])}`.execute(db);
   return rows[0];
@@ -98,12 +100,17 @@ export interface RawEvent {
 export async function findRawEvent(db: Kysely<Database>, row: EventRow): Promise<RawEvent> {
   const bodies = await findBodies(db, row.cluster_id, [row.request_digest, row.response_digest]);
   const event = envelopeOf(row);
-  const canonical = canonicalEvent(event, row.request_digest ?? undefined, row.response_digest ?? undefined);
+  const digestVerified = storedDigest(row, event).equals(row.digest);
   const request = row.request_digest ? bodies.get(row.request_digest.toString('hex')) : undefined;
   const response = row.response_digest ? bodies.get(row.response_digest.toString('hex')) : undefined;
   if (request !== undefined) event.requestObject = request;
   if (response !== undefined) event.responseObject = response;
-  return { event, digestVerified: sha256(canonical).equals(row.digest) };
+  return { event, digestVerified };
+}
+
+/** The digest of what a row holds now: the event's own as long as nothing in it was altered. */
+export function storedDigest(row: EventRow, envelope: AuditEvent = envelopeOf(row)): Buffer {
+  return sha256(canonicalEvent(envelope, row.request_digest ?? undefined, row.response_digest ?? undefined));
 }
 
 function envelopeOf(row: EventRow): AuditEvent {

@@ -1,0 +1,183 @@
+import { Type } from 'typebox';
+import { WhochangedError } from '../../core/errors.js';
+import type { Leaf } from '../../core/log/leaf.js';
+import { parseMicros } from '../../core/timestamp.js';
+import { findTerminalEvent } from '../../store/log/change-event.js';
+import { findCheckpoints, findKeys, findLatestCheckpoint } from '../../store/log/checkpoints.js';
+import { proveConsistency, proveLeaf } from '../../store/log/proofs.js';
+import { readLogSize } from '../../store/log/sequence.js';
+import { type EventRow, findEvent } from '../../store/queries/events.js';
+import type { Api } from '../api.js';
+import { pageSchema } from '../change-schema.js';
+
+const TAGS = ['log'];
+const Time = Type.Union([Type.String(), Type.Null()]);
+const Checkpoint = Type.Object({
+  size: Type.Integer({ description: 'leaves that it covers' }),
+  signedAt: Type.String(),
+  root: Type.String({ description: 'base64' }),
+  note: Type.String({ description: 'as it was signed: c2sp.org/tlog-checkpoint' }),
+  copiedAt: Time,
+});
+const Proof = Type.Object({
+  index: Type.Integer(),
+  leaf: Type.String({ description: 'the bytes that are hashed' }),
+  hashes: Type.Array(Type.String({ description: 'base64, from leaf to root' })),
+  checkpoint: Type.String(),
+  file: Type.String({ description: 'the same as a file: c2sp.org/tlog-proof' }),
+});
+
+/** The proof log: its checkpoints and keys, and proofs that a record is in it and that it only grew. */
+export function logRoutes({ server, deps, auth }: Api): void {
+  const onRequest = auth.require('reader');
+  const prove = async (row: EventRow) => {
+    const leaf: Leaf = {
+      type: 'event',
+      cluster: row.cluster,
+      origin: row.source,
+      seq: Number(row.seq),
+      at: parseMicros(row.at)!,
+      digest: row.digest,
+    };
+    return proveLeaf(deps.pool, row.cluster_id, leaf);
+  };
+
+  server.get(
+    '/v1/log/checkpoint',
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'The newest signed checkpoint, as a note',
+        response: { 200: Type.String() },
+      },
+    },
+    async (_request, reply) => {
+      const latest = await findLatestCheckpoint(deps.pool);
+      if (!latest)
+        throw new WhochangedError('not_found', 'no checkpoint has been signed yet', { retryAfter: 60 });
+      return reply.type('text/plain; charset=utf-8').send(latest.note);
+    },
+  );
+
+  server.get(
+    '/v1/log/checkpoints',
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'Every checkpoint, by size',
+        querystring: Type.Object({
+          cursor: Type.Optional(Type.String({ pattern: '^[0-9]{1,15}$' })),
+          limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+        }),
+        response: { 200: pageSchema(Checkpoint) },
+      },
+    },
+    async ({ query }) => {
+      const limit = query.limit ?? 50;
+      const found = await findCheckpoints(deps.pool, Number(query.cursor ?? 0), limit + 1);
+      return {
+        items: found.slice(0, limit).map((item) => ({ ...item, root: item.root.toString('base64') })),
+        next: found.length > limit ? String(found[limit]!.size) : null,
+      };
+    },
+  );
+
+  const Key = Type.Object({
+    verifierKey: Type.String({ description: 'c2sp.org/signed-note' }),
+    name: Type.String(),
+    firstUsedAt: Type.String(),
+    retiredAt: Time,
+  });
+  server.get(
+    '/v1/log/keys',
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'The public keys that checkpoints were signed with',
+        description:
+          'Whoever checks a proof must have the key from elsewhere: the server that is doubted is no witness.',
+        response: { 200: Type.Object({ items: Type.Array(Key) }) },
+      },
+    },
+    async () => ({ items: await findKeys(deps.pool) }),
+  );
+
+  server.get(
+    '/v1/log/consistency',
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'Proof that the log of one size is a beginning of the log of another',
+        querystring: Type.Object({
+          first: Type.Integer({ minimum: 0 }),
+          second: Type.Integer({ minimum: 0 }),
+        }),
+        response: {
+          200: Type.Object({
+            first: Type.Integer(),
+            second: Type.Integer(),
+            hashes: Type.Array(Type.String({ description: 'base64' })),
+          }),
+        },
+      },
+    },
+    async ({ query: { first, second } }) => {
+      const size = await readLogSize(deps.pool);
+      if (first > second || second > size)
+        throw new WhochangedError('invalid_request', `first and second: expected first <= second <= ${size}`);
+      const hashes = await proveConsistency(deps.pool, first, second);
+      return { first, second, hashes: hashes.map((hash) => hash.toString('base64')) };
+    },
+  );
+
+  server.get(
+    '/v1/events/:eventID/proof',
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'Proof that an event is in the log, under the newest checkpoint',
+        params: Type.Object({ eventID: Type.String() }),
+        response: { 200: Proof },
+      },
+    },
+    async ({ params }) => {
+      const row = await findEvent(deps.db, params.eventID);
+      if (!row) throw new WhochangedError('not_found', 'no event has this id');
+      return proofItem(await prove(row));
+    },
+  );
+
+  server.get(
+    '/v1/changes/:id/proof',
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'Proof of a change: that of the event which told of it, under the newest checkpoint',
+        params: Type.Object({ id: Type.String({ format: 'uuid' }) }),
+        response: { 200: Proof },
+      },
+    },
+    async ({ params }) => {
+      const eventID = await findTerminalEvent(deps.pool, params.id);
+      const row = eventID === undefined ? undefined : await findEvent(deps.db, eventID);
+      if (!row) throw new WhochangedError('not_found', 'no change has this id');
+      return proofItem(await prove(row));
+    },
+  );
+}
+
+function proofItem({ index, hashes, checkpoint, file, leaf }: Awaited<ReturnType<typeof proveLeaf>>) {
+  return {
+    index,
+    leaf,
+    hashes: hashes.map((hash) => hash.toString('base64')),
+    checkpoint: checkpoint.note,
+    file,
+  };
+}

@@ -1,0 +1,17 @@
+import type { ClientBase } from 'pg';
+import { millisOfID } from '../../core/identity.js';
+
+/** The id of the event that a change was made from; undefined when there is no such change. */
+export async function findTerminalEvent(
+  client: Pick<ClientBase, 'query'>,
+  changeID: string,
+): Promise<string | undefined> {
+  const millis = millisOfID(changeID);
+  const { rows } = await client.query<{ event_id: string }>(
+    `select (extract(epoch from at) * 1000000)::bigint || '-' || encode(event_digest, 'hex') || '-' || source_id as event_id
+       from changes
+      where cluster_id in (select id from clusters) and change_id = $1 and at >= $2 and at < $3`,
+    [changeID, new Date(millis).toISOString(), new Date(millis + 1).toISOString()],
+  );
+  return rows[0]?.event_id;
+}

@@ -1,0 +1,162 @@
+import { type Kysely, sql } from 'kysely';
+import type { ClientBase, Pool } from 'pg';
+import { leafHash } from '../../core/log/leaf.js';
+import { TILE_WIDTH, tileKey } from '../../core/log/tiles.js';
+import { parseMicros } from '../../core/timestamp.js';
+import { EVENT_JOINS, EVENT_SELECT, type EventRow, storedDigest } from '../queries/events.js';
+import { streamRows } from '../queries/stream.js';
+import type { Database } from '../schema.js';
+import { tileLoader } from './sequence.js';
+
+export type DamageKind = 'altered' | 'removed' | 'added' | 'reordered' | 'log_damaged';
+
+/** A record that is not what the proof log says. */
+export interface Damage {
+  kind: DamageKind;
+  type: 'event' | 'verdict' | 'access';
+  cluster: string;
+  seq: number;
+  /** Its place in the log, where it has one. */
+  index: number | undefined;
+  detail: string;
+}
+
+interface Run {
+  firstIndex: number;
+  firstSeq: number;
+  count: number;
+}
+
+const PROGRESS_ROWS = 10_000;
+
+/**
+ * Compares every stored event of a cluster with its leaf, in the order of `seq`: altered in any column, removed, added
+ * behind the log's back, or given another number. Yields what is wrong, first to last; `progress` is told how many
+ * rows have been looked at. Memory stays bounded.
+ */
+export async function* verifyEvents(
+  pool: Pool,
+  db: Kysely<Database>,
+  cluster: { id: number; name: string },
+  progress: (rows: number) => void = () => undefined,
+): AsyncGenerator<Damage> {
+  const client = await pool.connect();
+  try {
+    const runs = await readRuns(client, cluster.id);
+    // Through a cursor on a connection of its own, since tiles are asked for meanwhile.
+    const query = sql<EventRow>`${EVENT_SELECT} from events e ${EVENT_JOINS} where e.cluster_id = ${cluster.id} order by e.seq`;
+    const rows = streamRows(pool, db, [query]);
+    yield* compareRows(cluster.name, counted(rows, progress), runs, leafReader(client));
+  } finally {
+    client.release();
+  }
+}
+
+async function* counted(
+  rows: AsyncIterable<EventRow>,
+  progress: (rows: number) => void,
+): AsyncGenerator<EventRow> {
+  let count = 0;
+  for await (const row of rows) {
+    yield row;
+    if (++count % PROGRESS_ROWS === 0) progress(count);
+  }
+  progress(count);
+}
+
+async function readRuns(client: ClientBase, clusterID: number): Promise<Run[]> {
+  const { rows } = await client.query<{ first_index: string; first_seq: string; count: number }>(
+    `select first_index, first_seq, count from log_runs where type = 'event' and cluster_id = $1 order by first_seq`,
+    [clusterID],
+  );
+  return rows.map((row) => ({
+    firstIndex: Number(row.first_index),
+    firstSeq: Number(row.first_seq),
+    count: row.count,
+  }));
+}
+
+/** The stored hash of a leaf, its tiles read one at a time. */
+function leafReader(client: ClientBase): (index: number) => Promise<Buffer | undefined> {
+  const load = tileLoader(client);
+  let held: { index: number; hashes: Uint8Array | undefined } | undefined;
+  return async (index) => {
+    const tile = Math.floor(index / TILE_WIDTH);
+    if (held?.index !== tile) {
+      const ref = { level: 0, index: tile };
+      held = { index: tile, hashes: (await load([ref])).get(tileKey(ref)) };
+    }
+    const at = (index % TILE_WIDTH) * 32;
+    const hashes = held.hashes;
+    return hashes && hashes.length >= at + 32 ? Buffer.from(hashes.subarray(at, at + 32)) : undefined;
+  };
+}
+
+/** Walks rows and places side by side; both are in the order of their numbers. */
+async function* compareRows(
+  cluster: string,
+  rows: AsyncIterable<EventRow>,
+  runs: readonly Run[],
+  hashAt: (index: number) => Promise<Buffer | undefined>,
+): AsyncGenerator<Damage> {
+  const damage = (kind: DamageKind, seq: number, index: number | undefined, detail: string): Damage => ({
+    kind,
+    type: 'event',
+    cluster,
+    seq,
+    index,
+    detail,
+  });
+  let run = 0;
+  let offset = 0;
+  /** Places up to a number that no row has. */
+  function* missing(until: number): Generator<Damage> {
+    while (run < runs.length) {
+      const { firstSeq, firstIndex, count } = runs[run]!;
+      if (offset === count) {
+        run++;
+        offset = 0;
+        continue;
+      }
+      if (firstSeq + offset >= until) return;
+      yield damage('removed', firstSeq + offset, firstIndex + offset, 'the log has it, the table has not');
+      offset++;
+    }
+  }
+  for await (const row of rows) {
+    const seq = Number(row.seq);
+    yield* missing(seq);
+    const place = runs[run];
+    if (!place || place.firstSeq + offset !== seq) {
+      // The newest rows may still wait for their places; whoever asks looks at log_pending.
+      yield damage('added', seq, undefined, `the log has no place for event ${row.event_id}`);
+      continue;
+    }
+    const index = place.firstIndex + offset++;
+    const stored = await hashAt(index);
+    if (!stored) {
+      yield damage('log_damaged', seq, index, 'the hash of its leaf is missing from the log');
+      continue;
+    }
+    if (!storedDigest(row).equals(row.digest)) {
+      yield damage('altered', seq, index, `event ${row.event_id}: its columns no longer give its digest`);
+      continue;
+    }
+    const expected = leafHash({
+      type: 'event',
+      cluster,
+      origin: row.source,
+      seq,
+      at: parseMicros(row.at)!,
+      digest: row.digest,
+    });
+    if (!expected.equals(stored))
+      yield damage(
+        'altered',
+        seq,
+        index,
+        `event ${row.event_id}: it is not the record at place ${index} of the log`,
+      );
+  }
+  yield* missing(Number.POSITIVE_INFINITY);
+}
