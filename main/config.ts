@@ -7,6 +7,9 @@ import { readVariablesFile, VariableReader } from './variables.js';
 export const SYSTEM_ROLES = ['ingest', 'api', 'jobs'] as const;
 export type SystemRole = (typeof SYSTEM_ROLES)[number];
 
+export const GIT_PROTOCOLS = ['https', 'ssh', 'http', 'file'] as const;
+export type GitProtocol = (typeof GIT_PROTOCOLS)[number];
+
 export interface Config {
   dataDir: string;
   roles: SystemRole[];
@@ -34,6 +37,17 @@ export interface Config {
     bodyCacheBytes: number;
     /** Threads that decode and redact; 0: the main one does. */
     threads: number;
+  };
+  /** Where credential references may lead (jobs/credentials.ts). */
+  credentialsDir: string;
+  git: {
+    /** Mirrors of repositories. */
+    dir: string;
+    protocols: GitProtocol[];
+    fetchSeconds: number;
+    timeoutSeconds: number;
+    allowedSignersFile: string | undefined;
+    keyringFile: string | undefined;
   };
   logLevel: string;
 }
@@ -114,6 +128,15 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       maxWaitMs: reader.integer('WHOCHANGED_INGEST_MAX_WAIT_MS', 15_000, 0, 600_000),
       bodyCacheBytes: reader.integer('WHOCHANGED_INGEST_BODY_CACHE_BYTES', 24 * MIB, 0, 4096 * MIB),
       threads: reader.integer('WHOCHANGED_INGEST_THREADS', availableParallelism() > 1 ? 1 : 0, 0, 32),
+    },
+    credentialsDir: resolve(reader.text('WHOCHANGED_CREDENTIALS_DIR', join(dataDir, 'credentials'))),
+    git: {
+      dir: resolve(reader.text('WHOCHANGED_GIT_DIR', join(dataDir, 'git'))),
+      protocols: reader.words('WHOCHANGED_GIT_PROTOCOLS', GIT_PROTOCOLS, ['https', 'ssh']),
+      fetchSeconds: reader.integer('WHOCHANGED_GIT_FETCH_SECONDS', 60, 1, 86_400),
+      timeoutSeconds: reader.integer('WHOCHANGED_GIT_TIMEOUT_SECONDS', 3600, 10, 86_400),
+      allowedSignersFile: reader.file('WHOCHANGED_GIT_ALLOWED_SIGNERS_FILE'),
+      keyringFile: reader.file('WHOCHANGED_GIT_KEYRING_FILE'),
     },
     logLevel: reader.oneOf('WHOCHANGED_LOG_LEVEL', 'info', LOG_LEVELS),
   };

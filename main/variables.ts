@@ -78,12 +78,12 @@ export class VariableReader {
       .filter(Boolean);
   }
 
-  words<T extends string>(name: string, allowed: readonly T[]): T[] {
-    const words = this.#get(name) === undefined ? allowed : this.list(name);
+  words<T extends string>(name: string, allowed: readonly T[], fallback: readonly T[] = allowed): T[] {
+    const words = this.#get(name) === undefined ? fallback : this.list(name);
     if (words.length === 0 || !words.every((word) => (allowed as readonly string[]).includes(word))) {
       this.#problems.push(`${name}: expected some of ${allowed.join(',')}, got "${this.#loose[name]}"`);
     }
-    return allowed.filter((word) => words.includes(word));
+    return allowed.filter((word) => (words as readonly string[]).includes(word));
   }
 
   /** The path of a file that can be read. */
