@@ -1,5 +1,5 @@
 import type { AuditEvent, Json } from './audit-event.js';
-import { canonicalBody, canonicalEvent, canonicalJson, sha256 } from './canonical.js';
+import { canonicalBody, canonicalJson, eventDigest, sha256 } from './canonical.js';
 import { classifyEvent } from './classify.js';
 import { DecodeError, decodeEvent } from './decode.js';
 import { requestID } from './identity.js';
@@ -16,12 +16,13 @@ export interface Redaction {
 }
 
 /**
- * A redacted body. `text` is its canonical JSON. `encoded` is what the store will hold of it, where another thread has
- * made that already; then `text`, and the event's member itself, may be missing where no change is to be projected.
+ * A redacted body. `json` is its canonical JSON in UTF-8. `encoded` is what the store will hold of it, where another
+ * thread has made that already; then `json`, and the event's member itself, may be missing where no change is to be
+ * projected.
  */
 export interface AcceptedBody {
   digest: Buffer;
-  text: string | undefined;
+  json: Buffer | undefined;
   encoded: { encoding: number; content: Buffer } | undefined;
   /** Bytes of the canonical JSON. */
   size: number;
@@ -97,7 +98,7 @@ export function acceptValue(
         event,
         class: classifyEvent(event),
         requestID: requestID(event),
-        digest: sha256(canonicalEvent(event, request?.digest, response?.digest)),
+        digest: eventDigest(event, request?.digest, response?.digest),
         request,
         response,
         size,
@@ -114,8 +115,8 @@ export function acceptBody(value: Json): AcceptedBody;
 export function acceptBody(value: Json | undefined): AcceptedBody | undefined;
 export function acceptBody(value: Json | undefined): AcceptedBody | undefined {
   if (value === undefined) return undefined;
-  const { text, digest } = canonicalBody(value);
-  return { text, digest, encoded: undefined, size: Buffer.byteLength(text) };
+  const { json, digest } = canonicalBody(value);
+  return { json, digest, encoded: undefined, size: json.length };
 }
 
 export function rejectText(reason: string, detail: string, text: string, redaction: Redaction): Rejection {

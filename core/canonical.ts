@@ -2,33 +2,112 @@ import { hash } from 'node:crypto';
 import type { AuditEvent, Json } from './audit-event.js';
 import { formatMicros } from './timestamp.js';
 
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+
+/** The scratch buffer is given back after a text of more than this. */
+const MAX_KEPT_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Writes canonical JSON as UTF-8 into a buffer that it uses again and again: joining strings instead would cost four
+ * times as much. Recursion is safe because decoding refuses deeper nesting than MAX_DEPTH.
+ */
+class CanonicalWriter {
+  #bytes: Buffer = Buffer.allocUnsafeSlow(64 * 1024);
+  #length = 0;
+
+  /** The canonical text of a value, valid until the next call. */
+  write(value: unknown): Buffer {
+    if (this.#bytes.length > MAX_KEPT_BYTES) this.#bytes = Buffer.allocUnsafeSlow(64 * 1024);
+    this.#length = 0;
+    this.#value(value);
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  #value(value: unknown): void {
+    if (typeof value === 'string') this.#string(value);
+    else if (value === null || typeof value !== 'object') this.#literal(JSON.stringify(value) ?? 'null');
+    else if (Array.isArray(value)) this.#array(value);
+    else this.#object(value as Record<string, unknown>);
+  }
+
+  #array(array: readonly unknown[]): void {
+    this.#byte(0x5b);
+    for (let i = 0; i < array.length; i++) {
+      if (i > 0) this.#byte(COMMA);
+      this.#value(array[i]);
+    }
+    this.#byte(0x5d);
+  }
+
+  #object(object: Record<string, unknown>): void {
+    this.#byte(0x7b);
+    let first = true;
+    for (const key of sortedKeys(object)) {
+      const member = object[key];
+      if (member === undefined) continue;
+      if (!first) this.#byte(COMMA);
+      first = false;
+      this.#string(key);
+      this.#byte(COLON);
+      this.#value(member);
+    }
+    this.#byte(0x7d);
+  }
+
+  #string(text: string): void {
+    const { length } = text;
+    this.#reserve(length * 2 + 2);
+    const bytes = this.#bytes;
+    let at = this.#length;
+    bytes[at++] = QUOTE;
+    for (let i = 0; i < length; i++) {
+      const code = text.charCodeAt(i);
+      if (code >= 0x20 && code < 0x7f && code !== QUOTE && code !== BACKSLASH) {
+        bytes[at++] = code;
+      } else if (code === QUOTE || code === BACKSLASH) {
+        bytes[at++] = BACKSLASH;
+        bytes[at++] = code;
+      } else if (code === 0x0a) {
+        bytes[at++] = BACKSLASH;
+        bytes[at++] = 0x6e;
+      } else {
+        this.#literal(JSON.stringify(text));
+        return;
+      }
+    }
+    bytes[at++] = QUOTE;
+    this.#length = at;
+  }
+
+  #literal(text: string): void {
+    this.#reserve(text.length * 3);
+    this.#length += this.#bytes.write(text, this.#length, 'utf8');
+  }
+
+  #byte(byte: number): void {
+    this.#reserve(1);
+    this.#bytes[this.#length++] = byte;
+  }
+
+  #reserve(bytes: number): void {
+    if (this.#length + bytes <= this.#bytes.length) return;
+    const grown = Buffer.allocUnsafeSlow(Math.max(this.#bytes.length * 2, this.#length + bytes));
+    this.#bytes.copy(grown, 0, 0, this.#length);
+    this.#bytes = grown;
+  }
+}
+
+const writer = new CanonicalWriter();
+
 /**
  * Canonical JSON text (RFC 8785, JCS): keys sorted by UTF-16 code units, no white space, numbers and strings as
  * ECMAScript writes them. Equal values give equal text whatever their key order. `undefined` members are left out.
- * Recursion is safe because decoding refuses deeper nesting than MAX_DEPTH.
  */
 export function canonicalJson(value: unknown): string {
-  if (typeof value === 'string') return quoted(value);
-  if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'null';
-  let text = '';
-  if (Array.isArray(value)) {
-    for (let i = 0; i < value.length; i++) text += (i === 0 ? '' : ',') + canonicalJson(value[i]);
-    return `[${text}]`;
-  }
-  const object = value as Record<string, unknown>;
-  for (const key of sortedKeys(object)) {
-    const member = object[key];
-    if (member === undefined) continue;
-    text += `${text === '' ? '' : ','}${quoted(key)}:${canonicalJson(member)}`;
-  }
-  return `{${text}}`;
-}
-
-/** What JSON leaves as it is in a string: printable ASCII but the quote and the backslash. */
-const PLAIN = /^[ !#-[\]-~]*$/;
-
-function quoted(text: string): string {
-  return text.length < 100 && PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
+  return writer.write(value).toString('utf8');
 }
 
 /** An object's keys in the order of canonical JSON. Go sorts the keys of its maps, so most objects need no sorting. */
@@ -42,44 +121,46 @@ export function sha256(data: string | Uint8Array): Buffer {
   return hash('sha256', data, 'buffer');
 }
 
-/** A body in its canonical text, with the digest that addresses it in the store. */
+/** A body as canonical JSON in UTF-8, with the digest that addresses it in the store. */
 export interface CanonicalBody {
-  text: string;
+  json: Buffer;
   digest: Buffer;
 }
 
 export function canonicalBody(value: Json): CanonicalBody {
-  const text = canonicalJson(value);
-  return { text, digest: sha256(text) };
+  const json = Buffer.from(writer.write(value));
+  return { json, digest: sha256(json) };
 }
 
 /**
- * The text whose SHA-256 identifies an event within its source. Bodies stand in it by their digests, so that a body
- * can be erased lawfully while what was recorded of the event can still be proven.
+ * The SHA-256 that identifies an event within its source: of its canonical JSON, where bodies stand by their digests,
+ * so that a body can be erased lawfully while what was recorded of the event can still be proven.
  */
-export function canonicalEvent(
+export function eventDigest(
   event: Omit<AuditEvent, 'requestObject' | 'responseObject'>,
   requestDigest: Uint8Array | undefined,
   responseDigest: Uint8Array | undefined,
-): string {
-  return canonicalJson({
-    annotations: event.annotations,
-    apiVersion: event.apiVersion,
-    auditID: event.auditID,
-    authenticationMetadata: event.authenticationMetadata,
-    impersonatedUser: event.impersonatedUser,
-    level: event.level,
-    objectRef: event.objectRef,
-    requestObject: requestDigest && { sha256: Buffer.from(requestDigest).toString('hex') },
-    requestReceivedTimestamp: formatMicros(event.requestReceivedTimestamp),
-    requestURI: event.requestURI,
-    responseObject: responseDigest && { sha256: Buffer.from(responseDigest).toString('hex') },
-    responseStatus: event.responseStatus,
-    sourceIPs: event.sourceIPs,
-    stage: event.stage,
-    stageTimestamp: formatMicros(event.stageTimestamp),
-    user: event.user,
-    userAgent: event.userAgent,
-    verb: event.verb,
-  });
+): Buffer {
+  return sha256(
+    writer.write({
+      annotations: event.annotations,
+      apiVersion: event.apiVersion,
+      auditID: event.auditID,
+      authenticationMetadata: event.authenticationMetadata,
+      impersonatedUser: event.impersonatedUser,
+      level: event.level,
+      objectRef: event.objectRef,
+      requestObject: requestDigest && { sha256: Buffer.from(requestDigest).toString('hex') },
+      requestReceivedTimestamp: formatMicros(event.requestReceivedTimestamp),
+      requestURI: event.requestURI,
+      responseObject: responseDigest && { sha256: Buffer.from(responseDigest).toString('hex') },
+      responseStatus: event.responseStatus,
+      sourceIPs: event.sourceIPs,
+      stage: event.stage,
+      stageTimestamp: formatMicros(event.stageTimestamp),
+      user: event.user,
+      userAgent: event.userAgent,
+      verb: event.verb,
+    }),
+  );
 }

@@ -11,5 +11,6 @@ export function wholeEvent({ event, request, response }: AcceptedEvent): AuditEv
 }
 
 function bodyValue(body: AcceptedBody): Json {
-  return JSON.parse(body.text ?? decodeBody(body.encoded!.encoding, body.encoded!.content)) as Json;
+  const json = body.json?.toString('utf8') ?? decodeBody(body.encoded!.encoding, body.encoded!.content);
+  return JSON.parse(json) as Json;
 }

@@ -86,7 +86,7 @@ export class BodyCache {
     const copy = new CopyRows();
     for (const [digest, body] of candidates) {
       if (present.has(digest)) continue;
-      const { encoding, content } = body.encoded ?? encodeBody(body.text!);
+      const { encoding, content } = body.encoded ?? encodeBody(body.json!);
       copy.row(COLUMNS.length);
       copy.int4(clusterID);
       copy.bytes(body.digest);

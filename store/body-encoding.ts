@@ -14,8 +14,7 @@ export interface EncodedBody {
   content: Buffer;
 }
 
-export function encodeBody(text: string): EncodedBody {
-  const plain = Buffer.from(text);
+export function encodeBody(plain: Buffer): EncodedBody {
   if (plain.length < MIN_DEFLATE_BYTES) return { encoding: PLAIN, content: plain };
   // Small windows and tables: bodies are a few KB, and setting up large ones costs more than the compression.
   const windowBits = plain.length > 8192 ? 15 : 14;

@@ -8,6 +8,8 @@ import { WhochangedError } from '../errors.js';
 export type KeyedDigest = (value: string) => string;
 
 const MIN_KEY_BYTES = 16;
+const MAX_REMEMBERED = 500;
+const MAX_REMEMBERED_LENGTH = 256;
 const DIGEST = /^\[redacted:[0-9a-f]{16}\]$/;
 const DIGEST_LENGTH = '[redacted:0123456789abcdef]'.length;
 
@@ -28,7 +30,20 @@ export function createKeyedDigest(key: Uint8Array): KeyedDigest {
     );
   }
   const secret = createSecretKey(key);
-  return (value) => `[redacted:${createHmac('sha256', secret).update(value).digest('hex').slice(0, 16)}]`;
+  const compute: KeyedDigest = (value) =>
+    `[redacted:${createHmac('sha256', secret).update(value).digest('hex').slice(0, 16)}]`;
+  // A secret stands in request and response, and in every later version of its object. Few are kept, in memory only.
+  const recent = new Map<string, string>();
+  return (value) => {
+    if (value.length > MAX_REMEMBERED_LENGTH) return compute(value);
+    let digest = recent.get(value);
+    if (digest === undefined) {
+      digest = compute(value);
+      if (recent.size >= MAX_REMEMBERED) recent.clear();
+      recent.set(value, digest);
+    }
+    return digest;
+  };
 }
 
 /** True for exactly one digest and nothing around it: such a value is redacted already. */

@@ -98,10 +98,15 @@ export class BodyRedactor {
   #object(object: JsonObject, outer: number, open: OpenPaths | undefined, depth: number): JsonObject {
     if (isPatchOperation(object)) return this.#patchOperation(object, outer, depth);
     const place = placeOfKind(object.kind, outer);
+    const plain = place === 0 && open === undefined;
     let out = object;
     for (const key of Object.keys(object)) {
       const value = object[key] as Json;
-      const redacted = this.#member(key, value, object, place, open, depth);
+      // Nearly every member: its name says nothing of its value, and neither does its place.
+      const redacted =
+        plain && key !== 'rows' && this.#rules.names.meaning(key) === 0
+          ? this.#value(value, 0, undefined, depth + 1)
+          : this.#member(key, value, object, place, open, depth);
       if (redacted === value) continue;
       // A spread copies an own `__proto__` as the plain member it is, and assigning to it then stays plain.
       if (out === object) out = { ...object };
@@ -133,6 +138,8 @@ export class BodyRedactor {
       open = step.open;
     }
     if (name === 0 && below === 0 && key !== 'rows') return this.#value(value, 0, open, depth + 1);
+    if ((below & PLACE.schema) !== 0 && (below & (WHOLE | BY_NAME)) === 0 && holdsOnlyKeys(value, depth))
+      return value;
     // Secret.data is a map; anything else in its place is not told apart.
     if ((below & WHOLE) !== 0 && (typeof value !== 'object' || Array.isArray(value)))
       return this.#hide(value, below);
@@ -266,6 +273,14 @@ export class BodyRedactor {
 
 function isObject(value: Json): value is JsonObject {
   return value !== null && typeof value === 'object' && !Array.isArray(value);
+}
+
+/** Nothing but keys, such as fieldsV1 of managedFields. */
+function holdsOnlyKeys(value: Json, depth: number): boolean {
+  if (value === null || typeof value !== 'object' || depth >= MAX_DEPTH) return false;
+  if (Array.isArray(value)) return false;
+  for (const key in value) if (!holdsOnlyKeys(value[key] as Json, depth + 1)) return false;
+  return true;
 }
 
 function isPatchOperation(value: Json): value is JsonObject & { op: string; path: string } {

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import type { Json } from '../audit-event.js';
 import { isDigest, type KeyedDigest } from './keyed-digest.js';
 import type { RedactionRules } from './rules.js';
@@ -18,14 +19,17 @@ export function redactString(
   parsed: RedactParsed,
 ): string {
   const length = text.length;
-  if (length < 6) return text;
+  if (length < 6 || rules.harmlessStrings.has(text)) return text;
   const first = text.charCodeAt(0);
   if (first === 123 || first === 91 || first <= 32) {
     const json = redactJsonText(text, parsed);
     if (json !== undefined) return json;
   }
   if (length >= 24 && isBase64(text)) return redactBase64(text, rules, digest, parsed);
-  return scanText(text, rules, digest);
+  const out = scanText(text, rules, digest);
+  // Not what encodes something: that was judged by where it stands.
+  if (out === text) rules.harmlessStrings.add(text);
+  return out;
 }
 
 /**
@@ -79,8 +83,6 @@ function isBase64(text: string): boolean {
   return /^[A-Za-z0-9+/_-]{24,}={0,2}$/.test(text) && /[A-Z]/.test(text);
 }
 
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
 function redactBase64(
   text: string,
   rules: RedactionRules,
@@ -99,12 +101,8 @@ function redactBase64(
   return scanText(text, rules, digest);
 }
 
-function decodeUtf8(bytes: Uint8Array): string | undefined {
-  try {
-    return strictUtf8.decode(bytes);
-  } catch {
-    return undefined;
-  }
+function decodeUtf8(bytes: Buffer): string | undefined {
+  return isUtf8(bytes) ? bytes.toString('utf8') : undefined;
 }
 
 /**

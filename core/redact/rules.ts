@@ -38,6 +38,8 @@ export interface RedactionRules {
   /** Matches in every text that may hold a secret, unless its punctuation tells (core/redact/scan.ts). */
   readonly suspicious: RegExp;
   readonly harmlessTexts: HarmlessTexts;
+  /** The same for whole string values that encode nothing else (core/redact/redact-string.ts). */
+  readonly harmlessStrings: HarmlessTexts;
   /** The same for URI queries, which are judged differently. */
   readonly harmlessQueries: HarmlessTexts;
   /** By resourceKey. */
@@ -231,18 +233,30 @@ export interface HarmlessTexts {
   add(text: string): void;
 }
 
-const REMEMBERED_TEXTS = 20_000;
+const REMEMBERED_TEXTS = 10_000;
 const REMEMBERED_LENGTH = 256;
 
 function rememberHarmlessTexts(): HarmlessTexts {
   let texts = new Set<string>();
+  // What was asked for since the set before filled up is kept once more.
+  let before = new Set<string>();
+  const add = (text: string) => {
+    if (text.length > REMEMBERED_LENGTH) return;
+    if (texts.size >= REMEMBERED_TEXTS) {
+      before = texts;
+      texts = new Set();
+    }
+    texts.add(text);
+  };
   return {
-    has: (text) => text.length <= REMEMBERED_LENGTH && texts.has(text),
-    add(text) {
-      if (text.length > REMEMBERED_LENGTH) return;
-      if (texts.size >= REMEMBERED_TEXTS) texts = new Set();
-      texts.add(text);
+    has(text) {
+      if (text.length > REMEMBERED_LENGTH) return false;
+      if (texts.has(text)) return true;
+      if (!before.has(text)) return false;
+      add(text);
+      return true;
     },
+    add,
   };
 }
 
@@ -286,6 +300,7 @@ export function compileRedactionRules(set: RedactionRuleSet): RedactionRules {
     ),
     suspicious: new RegExp([SUSPICIOUS, ...hints].map((hint) => `(?:${hint.source})`).join('|')),
     harmlessTexts: rememberHarmlessTexts(),
+    harmlessStrings: rememberHarmlessTexts(),
     harmlessQueries: rememberHarmlessTexts(),
     fields,
   };

@@ -42,13 +42,13 @@ export function packTaken(taken: Taken | TakenLast): TakenMessage {
     const digest = body.digest.toString('base64');
     let known = places.get(digest);
     if (!known) {
-      const { encoding, content } = body.encoded ?? encodeBody(body.text!);
+      const { encoding, content } = body.encoded ?? encodeBody(body.json!);
       known = [digest, -1, encoding, length, length + content.length, body.size];
       contents.push(content);
       length += content.length;
       places.set(digest, known);
     }
-    if (projected && known[1] < 0) known[1] = texts.push(body.text!) - 1;
+    if (projected && known[1] < 0) known[1] = texts.push(body.json!.toString('utf8')) - 1;
     return known;
   };
   const heads: Head[] = taken.accepted.map((accepted) => {
@@ -93,7 +93,7 @@ export function unpackTaken(message: TakenMessage): TakenLast {
       ? undefined
       : {
           digest: Buffer.from(place[0], 'base64'),
-          text: place[1] < 0 ? undefined : message.texts[place[1]]!,
+          json: undefined,
           encoded: { encoding: place[2], content: contents.subarray(place[3], place[4]) },
           size: place[5],
         };

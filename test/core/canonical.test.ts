@@ -30,6 +30,26 @@ describe('canonicalJson', () => {
     ).toBe('{"a":{"\\r":"CR","1":"One","€":"Euro"},"b":[56,1e+30,4.5,0.002,1e-27]}');
   });
 
+  it('writes every string, number and key as JSON.stringify does', () => {
+    const text = fc.string({ unit: 'binary', maxLength: 40 });
+    fc.assert(
+      fc.property(fc.array(text), fc.array(fc.double()), text, (strings, numbers, key) => {
+        expect(canonicalJson(strings)).toBe(JSON.stringify(strings));
+        expect(canonicalJson(numbers)).toBe(JSON.stringify(numbers));
+        expect(canonicalJson({ [key]: null })).toBe(`{${JSON.stringify(key)}:null}`);
+      }),
+    );
+    const awkward = ['\u0000\u001f"\\\n\t\u007f\u2028', '\ud800', '\udc00x', '😀'.repeat(50_000)];
+    expect(canonicalJson(awkward)).toBe(JSON.stringify(awkward));
+  });
+
+  it('leaves nothing of one value in the next', () => {
+    const first = canonicalBody({ a: 'x'.repeat(5000) });
+    const second = canonicalBody({ a: 'y' });
+    expect(first.json.toString()).toBe(`{"a":"${'x'.repeat(5000)}"}`);
+    expect(second.json.toString()).toBe('{"a":"y"}');
+  });
+
   it('gives different digests to different values', () => {
     expect(canonicalBody({ a: 1 }).digest.equals(canonicalBody({ a: '1' }).digest)).toBe(false);
   });

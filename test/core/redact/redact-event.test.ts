@@ -599,3 +599,26 @@ test('a digest depends on its key, and a short key is refused', () => {
   expect(other('hunter2')).not.toBe(hunter);
   expect(() => createKeyedDigest(Buffer.alloc(15))).toThrow(/at least 16 bytes, got 15/);
 });
+
+test('what was found harmless in one place is judged anew in another', () => {
+  const word = 'correct-horse-battery';
+  const encoded = base64(JSON.stringify({ kind: 'Secret', data: { a: 'aGlkZGVu' } }));
+  for (let round = 0; round < 2; round++) {
+    expect(redactBody({ spec: { note: word } })).toEqual({ spec: { note: word } });
+    expect(redactBody({ spec: { password: word } })).toEqual({ spec: { password: digest(word) } });
+    expect(redactBody({ data: { a: word } }, secretsRef)).toEqual({ data: { a: digest(word) } });
+    expect(JSON.stringify(redactBody({ spec: { note: encoded } }))).not.toContain(encoded);
+  }
+});
+
+test('managedFields that hold more than names of fields are read', () => {
+  const fields = (leaf: Json) => ({
+    metadata: { managedFields: [{ fieldsV1: { 'f:a': { 'f:b': {}, 'f:c': leaf } } }] },
+  });
+  expect(redactBody(fields({}))).toEqual(fields({}));
+  expect(JSON.stringify(redactBody(fields(PEM)))).not.toContain('MIIBOgIBAAJBAKj34GkxFhD90vcN');
+  expect(JSON.stringify(redactBody(fields({ x: [PEM] })))).not.toContain('MIIBOgIBAAJBAKj34GkxFhD90vcN');
+  expect(redactBody({ data: { fieldsV1: { a: {} } } }, secretsRef)).toEqual({
+    data: { fieldsV1: digest('{"a":{}}') },
+  });
+});

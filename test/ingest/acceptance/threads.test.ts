@@ -38,7 +38,7 @@ function comparable(taken: TakenLast[]): unknown {
       const { requestObject: _request, responseObject: _response, ...envelope } = event;
       const stored = [request, response].map((body) => {
         if (!body) return undefined;
-        const { encoding, content } = body.encoded ?? encodeBody(body.text!);
+        const { encoding, content } = body.encoded ?? encodeBody(body.json!);
         return { digest: body.digest.toString('hex'), size: body.size, text: decodeBody(encoding, content) };
       });
       return {
