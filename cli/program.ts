@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { changesCommand } from './commands/changes.js';
 import { listCommands } from './commands/lists.js';
+import { logCommands } from './commands/log.js';
 import { objectCommands } from './commands/objects.js';
 import { quarantineCommands } from './commands/quarantine.js';
 import { sourceCommands } from './commands/sources.js';
@@ -39,6 +40,7 @@ export function createProgram(name: string, version: string): Command {
   sourceCommands(program);
   tokenCommands(program);
   quarantineCommands(program);
+  logCommands(program);
   return program;
 }
 

@@ -12,6 +12,7 @@ const ALLOWED: Record<string, string[]> = {
   jobs: ['core', 'store'],
   api: ['core', 'store'],
   cli: ['core'],
+  verify: ['core', 'store'],
   main: ['core', 'store', 'ingest', 'jobs', 'api', 'cli'],
 };
 

@@ -1,11 +1,15 @@
+import { Readable } from 'node:stream';
+import type { Pool } from 'pg';
 import { Type } from 'typebox';
 import { WhochangedError } from '../../core/errors.js';
 import type { Leaf } from '../../core/log/leaf.js';
+import { parseVerifierKey, type VerifierKey } from '../../core/log/note.js';
 import { parseMicros } from '../../core/timestamp.js';
 import { findTerminalEvent } from '../../store/log/change-event.js';
 import { findCheckpoints, findKeys, findLatestCheckpoint } from '../../store/log/checkpoints.js';
 import { proveConsistency, proveLeaf } from '../../store/log/proofs.js';
 import { readLogSize } from '../../store/log/sequence.js';
+import { verifyLedger } from '../../store/log/verify-ledger.js';
 import { type EventRow, findEvent } from '../../store/queries/events.js';
 import type { Api } from '../api.js';
 import { pageSchema } from '../change-schema.js';
@@ -81,6 +85,23 @@ export function logRoutes({ server, deps, auth }: Api): void {
         items: found.slice(0, limit).map((item) => ({ ...item, root: item.root.toString('base64') })),
         next: found.length > limit ? String(found[limit]!.size) : null,
       };
+    },
+  );
+
+  server.get(
+    '/v1/log/verify',
+    {
+      onRequest: auth.require('admin'),
+      schema: {
+        tags: TAGS,
+        summary: 'Checks the whole ledger against its log, streamed as NDJSON: progress, problems, a verdict',
+        description:
+          'The server checks itself here, by its own list of keys. whochanged-verify checks without trusting it.',
+      },
+    },
+    async (_request, reply) => {
+      const keys = (await findKeys(deps.pool)).map((key) => parseVerifierKey(key.verifierKey));
+      return reply.type('application/x-ndjson').send(Readable.from(verdictLines(deps.pool, keys)));
     },
   );
 
@@ -170,6 +191,34 @@ export function logRoutes({ server, deps, auth }: Api): void {
       return proofItem(await prove(row));
     },
   );
+}
+
+/** What verifyLedger tells, as lines, while it goes on. */
+async function* verdictLines(pool: Pool, keys: VerifierKey[]): AsyncGenerator<string> {
+  const lines: string[] = [];
+  let wake: () => void = () => undefined;
+  const tell = (line: object) => {
+    lines.push(`${JSON.stringify(line)}\n`);
+    wake();
+  };
+  let ended = false;
+  const verdict = verifyLedger(
+    pool,
+    keys,
+    [],
+    (problem) => tell({ problem }),
+    (records) => tell({ records }),
+  ).finally(() => {
+    ended = true;
+    wake();
+  });
+  // Awaited below; a failure before that must not count as unhandled.
+  verdict.catch(() => undefined);
+  while (!ended || lines.length > 0) {
+    yield* lines.splice(0);
+    if (!ended && lines.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+  }
+  yield `${JSON.stringify({ verdict: await verdict })}\n`;
 }
 
 function proofItem({ index, hashes, checkpoint, file, leaf }: Awaited<ReturnType<typeof proveLeaf>>) {

@@ -46,7 +46,8 @@ export async function* verifyEvents(
     // Through a cursor on a connection of its own, since tiles are asked for meanwhile.
     const query = sql<EventRow>`${EVENT_SELECT} from events e ${EVENT_JOINS} where e.cluster_id = ${cluster.id} order by e.seq`;
     const rows = streamRows(pool, db, [query]);
-    yield* compareRows(cluster.name, counted(rows, progress), runs, leafReader(client));
+    const hasPlaceByNow = (seq: number) => isPlacedOrWaiting(client, cluster.id, seq);
+    yield* compareRows(cluster.name, counted(rows, progress), runs, leafReader(client), hasPlaceByNow);
   } finally {
     client.release();
   }
@@ -76,6 +77,18 @@ async function readRuns(client: ClientBase, clusterID: number): Promise<Run[]> {
   }));
 }
 
+/** Whether a number has got a place since the runs were read, or waits for one. */
+async function isPlacedOrWaiting(client: ClientBase, clusterID: number, seq: number): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `select from log_runs where type = 'event' and cluster_id = $1 and first_seq <= $2 and first_seq + count > $2
+     union all
+     select from log_pending where type = 'event' and cluster_id = $1 and first_seq <= $2
+        and first_seq + octet_length(records) / 44 > $2`,
+    [clusterID, seq],
+  );
+  return rowCount !== 0;
+}
+
 /** The stored hash of a leaf, its tiles read one at a time. */
 function leafReader(client: ClientBase): (index: number) => Promise<Buffer | undefined> {
   const load = tileLoader(client);
@@ -98,6 +111,7 @@ async function* compareRows(
   rows: AsyncIterable<EventRow>,
   runs: readonly Run[],
   hashAt: (index: number) => Promise<Buffer | undefined>,
+  hasPlaceByNow: (seq: number) => Promise<boolean>,
 ): AsyncGenerator<Damage> {
   const damage = (kind: DamageKind, seq: number, index: number | undefined, detail: string): Damage => ({
     kind,
@@ -128,8 +142,9 @@ async function* compareRows(
     yield* missing(seq);
     const place = runs[run];
     if (!place || place.firstSeq + offset !== seq) {
-      // The newest rows may still wait for their places; whoever asks looks at log_pending.
-      yield damage('added', seq, undefined, `the log has no place for event ${row.event_id}`);
+      // Rows that came while this goes on have got their places meanwhile.
+      if (run < runs.length || !(await hasPlaceByNow(seq)))
+        yield damage('added', seq, undefined, `the log has no place for event ${row.event_id}`);
       continue;
     }
     const index = place.firstIndex + offset++;

@@ -19,6 +19,10 @@ export interface RunningApi {
   /** The data folder: admin-token, webhook-kubeconfig.yaml, tls/. */
   folder: string;
   adminToken: string;
+  /** Of its database. */
+  databaseURL: string;
+  /** Asks the database itself. */
+  query(sql: string): Promise<unknown>;
   /** Of the source `default` of cluster `default`. */
   sourceToken: string;
   /** Everything logged so far. */
@@ -59,6 +63,8 @@ export async function startApi(): Promise<RunningApi> {
     https,
     folder,
     adminToken,
+    databaseURL: database.url,
+    query: (sql) => database.pool.query(sql),
     sourceToken,
     log: () => logged,
     post: (body) => send(`${http}/ingest/v1/audit/default`, sourceToken, body),

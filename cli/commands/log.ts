@@ -1,0 +1,101 @@
+import { writeFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { createContext, type GlobalFlags, writeStructured } from '../context.js';
+import { examples } from '../examples.js';
+import { CliError, EXIT } from '../exit.js';
+import { safe } from '../render/text.js';
+
+interface Proof {
+  index: number;
+  file: string;
+}
+
+interface Verdict {
+  problems: number;
+  records: number;
+  size: number;
+  provenSize: number;
+  waiting: number;
+}
+
+/** A line of `GET /v1/log/verify`. */
+type Line = { records: number } | { problem: string } | { verdict: Verdict };
+
+/** The proof log: a proof of one record, the newest checkpoint, a check of everything. */
+export function logCommands(program: Command): void {
+  proofCommand(program);
+  checkpointCommand(program);
+  verifyCommand(program);
+}
+
+function proofCommand(program: Command): void {
+  const command = program
+    .command('proof')
+    .description('proof that a change or an event is in the signed log, as a file that holds by itself')
+    .argument('<ID>', 'of a change, or of an event')
+    .option('--file <file>', 'write it there (c2sp.org/tlog-proof)');
+  examples(command, [
+    ['proof 01a20dc7-40ce-852d-a998-36db9f65fd6a --file change.tlog-proof', 'for an auditor'],
+    ['proof 01a20dc7-40ce-852d-a998-36db9f65fd6a > change.tlog-proof', 'the same'],
+  ]).action(async (id: string, _flags: unknown, called: Command) => {
+    const flags = called.optsWithGlobals<GlobalFlags & { file?: string }>();
+    const context = createContext(flags, 'one');
+    const what = /^\d+-[0-9a-f]{64}-\d+$/.test(id) ? 'events' : 'changes';
+    const proof = await context.client.get<Proof>(`/v1/${what}/${encodeURIComponent(id)}/proof`);
+    if (flags.file !== undefined) await writeFile(flags.file, proof.file);
+    else if (!writeStructured(context, proof)) context.out(proof.file);
+  });
+}
+
+function checkpointCommand(program: Command): void {
+  const command = program
+    .command('checkpoint')
+    .description('the newest signed checkpoint of the log: keep it where nobody can alter it');
+  examples(command, [['checkpoint > checkpoint-2026-03-02.txt', 'to be kept elsewhere']]).action(
+    async (_flags: unknown, called: Command) => {
+      const context = createContext(called.optsWithGlobals<GlobalFlags>(), 'one');
+      for await (const chunk of context.client.stream('/v1/log/checkpoint', {}))
+        context.out(chunk.toString('utf8'));
+    },
+  );
+}
+
+function verifyCommand(program: Command): void {
+  const command = program
+    .command('verify-log')
+    .description('let the server compare every record with the signed log, and name what was altered');
+  examples(command, [
+    ['verify-log', 'the exit code is 1 where something was altered'],
+    ['verify-log -o json', 'for a script'],
+  ]).action(async (_flags: unknown, called: Command) => {
+    const context = createContext(called.optsWithGlobals<GlobalFlags>(), 'one');
+    const problems: string[] = [];
+    let verdict: Verdict | undefined;
+    let rest = '';
+    for await (const chunk of context.client.stream('/v1/log/verify', {})) {
+      const lines = (rest + chunk.toString('utf8')).split('\n');
+      rest = lines.pop()!;
+      for (const line of lines.map((text) => JSON.parse(text) as Line)) {
+        if ('verdict' in line) verdict = line.verdict;
+        else if ('problem' in line) problems.push(line.problem);
+        else if (process.stderr.isTTY) context.err(`\r${line.records} records`);
+      }
+    }
+    if (process.stderr.isTTY) context.err('\n');
+    if (!verdict)
+      throw new CliError(
+        EXIT.failed,
+        'the check broke off',
+        'look into the log of the server, and try again',
+      );
+    if (!writeStructured(context, { ...verdict, found: problems })) {
+      for (const problem of problems) context.out(`${safe(problem)}\n`);
+      const { records, size, provenSize, waiting } = verdict;
+      context.out(
+        `${records} records, ${size} leaves, ${provenSize} of them signed, ${waiting} records waiting for a place: ${problems.length === 0 ? 'it holds' : `${problems.length} problems`}\n`,
+      );
+      context.err('The server checked itself; whochanged-verify checks without trusting it.\n');
+    }
+    if (problems.length > 0) process.exitCode = EXIT.nothing;
+  });
+}

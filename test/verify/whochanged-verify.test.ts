@@ -1,0 +1,142 @@
+import { spawn } from 'node:child_process';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ask } from '../harness/api-client.js';
+import { Cluster, eventList } from '../harness/events.js';
+import { type RunningApi, startApi } from '../harness/running-api.js';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+
+let api: RunningApi;
+let changeID: string;
+const file = (name: string) => join(api.folder, name);
+
+/** The standalone verifier, in a process of its own. */
+async function verify(...args: string[]): Promise<{ code: number | null; output: string }> {
+  const child = spawn(
+    process.execPath,
+    ['--import', 'tsx', join(ROOT, 'verify/whochanged-verify.ts'), ...args],
+    { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] },
+  );
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+  const code = await new Promise<number | null>((done) => child.once('close', done));
+  return { code, output };
+}
+
+async function runJob(name: string): Promise<void> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const { status } = await ask(api, `/v1/jobs/${name}/run`, { method: 'POST' });
+    if (status === 200) return;
+    await new Promise((done) => setTimeout(done, 100));
+  }
+  throw new Error(`${name} did not run`);
+}
+
+beforeAll(async () => {
+  api = await startApi();
+  const cluster = new Cluster();
+  await api.post(eventList([cluster.deployment('create', 'web', { image: 'web:1' })]));
+  await api.post(eventList([cluster.deployment('update', 'web', { image: 'web:2' })]));
+  await runJob('checkpoint');
+  changeID = (await ask(api, '/v1/changes')).json.items[0].id;
+  const keys = await ask(api, '/v1/log/keys');
+  await writeFile(file('log.keys'), `# kept by the auditor\n${keys.json.items[0].verifierKey}\n`);
+});
+afterAll(() => api.stop());
+
+describe('a proof that the command line gave', () => {
+  it('holds by itself, and with the event that it is of', async () => {
+    const { code, stderr } = await api.cli(['proof', changeID, '--file', file('change.tlog-proof')]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const change = await ask(api, `/v1/changes/${changeID}`);
+    const event = await ask(api, `/v1/events/${change.json.events[0].eventID}`);
+    await writeFile(file('event.json'), JSON.stringify(event.json.raw));
+    const result = await verify(
+      'proof',
+      file('change.tlog-proof'),
+      '--key-file',
+      file('log.keys'),
+      '--record',
+      file('event.json'),
+    );
+    expect(result.output).toMatch(/is at place 1\n.*signed at size 2 by .*\n.*is that record\nit holds\n$/s);
+    expect(result.code).toBe(0);
+  });
+
+  it('does not hold for an altered event, nor by another key', async () => {
+    const event = JSON.parse(await readFile(file('event.json'), 'utf8'));
+    event.user.username = 'eve@example.com';
+    await writeFile(file('forged.json'), JSON.stringify(event));
+    const forged = await verify(
+      'proof',
+      file('change.tlog-proof'),
+      '--key-file',
+      file('log.keys'),
+      '--record',
+      file('forged.json'),
+    );
+    expect(forged).toMatchObject({ code: 1, output: expect.stringContaining('its digest is another') });
+    await writeFile(
+      file('other.keys'),
+      'PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW\n',
+    );
+    const other = await verify('proof', file('change.tlog-proof'), '--key-file', file('other.keys'));
+    expect(other).toMatchObject({ code: 1, output: expect.stringContaining('no trusted key') });
+  });
+});
+
+describe('a whole ledger', () => {
+  it('holds, asked through the API and checked from outside', async () => {
+    const asked = await api.cli(['verify-log']);
+    expect(asked).toMatchObject({
+      code: 0,
+      stdout: '2 records, 2 leaves, 2 of them signed, 0 records waiting for a place: it holds\n',
+    });
+    await mkdir(file('copies'));
+    const { stdout } = await api.cli(['checkpoint']);
+    await writeFile(join(file('copies'), 'first.txt'), stdout);
+    const checked = await verify(
+      'database',
+      '--database-url',
+      api.databaseURL,
+      '--key-file',
+      file('log.keys'),
+      '--checkpoints',
+      file('copies'),
+    );
+    expect(checked).toMatchObject({ code: 0, output: expect.stringMatching(/it holds\n$/) });
+  });
+
+  it('does not once somebody has altered it, and says where', async () => {
+    await api.query(`update users set username = 'eve@example.com'`);
+    const asked = await api.cli(['verify-log']);
+    expect(asked.code).toBe(1);
+    expect(asked.stdout).toMatch(
+      /^altered: event \d+ of default, place 0: event .*: its columns no longer give/,
+    );
+    const checked = await verify(
+      'database',
+      '--database-url',
+      api.databaseURL,
+      '--key-file',
+      file('log.keys'),
+    );
+    expect(checked).toMatchObject({ code: 1, output: expect.stringMatching(/2 problems\n$/) });
+    await api.query(`update users set username = 'alice@example.com'`);
+  });
+
+  it('is not checked without keys or a database', async () => {
+    await writeFile(file('empty.keys'), '\n');
+    const result = await verify(
+      'database',
+      '--database-url',
+      api.databaseURL,
+      '--key-file',
+      file('empty.keys'),
+    );
+    expect(result).toMatchObject({ code: 2, output: expect.stringContaining('holds no key') });
+  });
+});

@@ -1,0 +1,47 @@
+import { readFile } from 'node:fs/promises';
+import { canonicalEvent, canonicalJson, sha256 } from '../core/canonical.js';
+import { decodeEvent } from '../core/decode.js';
+import { parseLeaf } from '../core/log/leaf.js';
+import { hashLeaf } from '../core/log/merkle.js';
+import type { VerifierKey } from '../core/log/note.js';
+import { parseProofFile, verifyProofFile } from '../core/log/proof-file.js';
+
+export interface ProofResult {
+  ok: boolean;
+  /** What was proven, or why not, for a person. */
+  lines: string[];
+}
+
+/**
+ * Checks a proof file with nothing but itself and the trusted keys; with a record (the Event that `GET /v1/events/ID`
+ * gives as `raw`), also that the proof is of that very record.
+ * @throws NoteError, RangeError, DecodeError for files that are not what they should be
+ */
+export async function verifyProof(
+  path: string,
+  keys: readonly VerifierKey[],
+  recordPath: string | undefined,
+): Promise<ProofResult> {
+  const proof = parseProofFile(await readFile(path, 'utf8'));
+  if (!proof.extra) return { ok: false, lines: ['the proof file holds no leaf in its extra line'] };
+  const leaf = parseLeaf(proof.extra.toString('utf8'));
+  const verdict = verifyProofFile(proof, hashLeaf(proof.extra), keys);
+  if (!verdict.ok) return { ok: false, lines: [verdict.reason] };
+  const { checkpoint } = verdict;
+  const lines = [
+    `${leaf.type} ${leaf.seq} of ${leaf.cluster || 'the ledger'}, at ${new Date(leaf.at / 1000).toISOString()}, is at place ${proof.index}`,
+    `of the log ${checkpoint.origin}, signed at size ${checkpoint.size} by ${verdict.signedBy.join(', ')}`,
+  ];
+  if (recordPath === undefined) return { ok: true, lines };
+  const digest = digestOfEvent(JSON.parse(await readFile(recordPath, 'utf8')));
+  if (!digest.equals(leaf.digest))
+    return { ok: false, lines: [...lines, `${recordPath} is not that record: its digest is another`] };
+  return { ok: true, lines: [...lines, `${recordPath} is that record`] };
+}
+
+/** The digest of an Event as the API gives it: redacted, with its bodies. */
+function digestOfEvent(value: unknown): Buffer {
+  const event = decodeEvent(value);
+  const bodyDigest = (body: unknown) => (body === undefined ? undefined : sha256(canonicalJson(body)));
+  return sha256(canonicalEvent(event, bodyDigest(event.requestObject), bodyDigest(event.responseObject)));
+}

@@ -1,0 +1,77 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import { createPool } from '../store/database.js';
+import { verifyLedger } from '../store/log/verify-ledger.js';
+import { readCheckpointCopies } from './checkpoint-copies.js';
+import { readTrustedKeys } from './keys.js';
+import { verifyProof } from './proof.js';
+
+/** It holds; something was found; it could not be checked. */
+const EXIT = { holds: 0, found: 1, failed: 2 } as const;
+
+const out = (text: string) => void process.stdout.write(`${text}\n`);
+const err = (text: string) => void process.stderr.write(`${text}\n`);
+
+function createProgram(): Command {
+  const program = new Command('whochanged-verify')
+    .description('Checks what whochanged says against its proof log, without trusting the server.')
+    .exitOverride()
+    .addHelpText(
+      'after',
+      `
+Exit code: 0 it holds, 1 something was altered, 2 it could not be checked.
+
+Examples:
+  whochanged-verify proof change.tlog-proof --key-file log.keys
+  whochanged-verify database --database-url postgres://... --key-file log.keys --checkpoints copies/`,
+    );
+  program
+    .command('proof')
+    .description('a proof file: the record is in the log that a trusted key has signed')
+    .argument('<FILE>', 'what `whochanged proof ID` gave')
+    .requiredOption('--key-file <file>', 'trusted keys, one a line')
+    .option('--record <file>', 'the event, as `whochanged event ID --raw` gives it: that the proof is of it')
+    .action(async (file: string, flags: { keyFile: string; record?: string }) => {
+      const result = await verifyProof(file, await readTrustedKeys(flags.keyFile), flags.record);
+      for (const line of result.lines) (result.ok ? out : err)(line);
+      out(result.ok ? 'it holds' : 'it does not hold');
+      process.exitCode = result.ok ? EXIT.holds : EXIT.found;
+    });
+  program
+    .command('database')
+    .description('a whole database: the tree against its checkpoints, every record against its leaf')
+    .requiredOption('--key-file <file>', 'trusted keys, one a line')
+    .option('--database-url <url>', 'default: DATABASE_URL')
+    .option('--checkpoints <folder>', 'checkpoints that were kept elsewhere, a file each')
+    .action(async (flags: { keyFile: string; databaseUrl?: string; checkpoints?: string }) => {
+      const connectionString = flags.databaseUrl ?? process.env.DATABASE_URL;
+      if (!connectionString) throw new Error('no database: set --database-url or DATABASE_URL');
+      const keys = await readTrustedKeys(flags.keyFile);
+      const copies = flags.checkpoints ? await readCheckpointCopies(flags.checkpoints) : [];
+      const pool = createPool({ connectionString, poolSize: 3, applicationName: 'whochanged-verify' });
+      try {
+        const progress = (records: number) => {
+          if (process.stderr.isTTY) process.stderr.write(`\r${records} records`);
+        };
+        const result = await verifyLedger(pool, keys, copies, out, progress);
+        if (process.stderr.isTTY) process.stderr.write('\n');
+        out(
+          `${result.records} records, ${result.size} leaves, ${result.provenSize} of them signed, ${result.waiting} records waiting for a place: ${result.problems === 0 ? 'it holds' : `${result.problems} problems`}`,
+        );
+        process.exitCode = result.problems === 0 ? EXIT.holds : EXIT.found;
+      } finally {
+        await pool.end();
+      }
+    });
+  return program;
+}
+
+try {
+  await createProgram().parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.holds : EXIT.failed;
+  else {
+    err(`whochanged-verify: ${(error as Error).message}`);
+    process.exitCode = EXIT.failed;
+  }
+}
