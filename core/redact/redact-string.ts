@@ -1,4 +1,3 @@
-import { isUtf8 } from 'node:buffer';
 import type { Json } from '../audit-event.js';
 import { isDigest, type KeyedDigest } from './keyed-digest.js';
 import type { RedactionRules } from './rules.js';
@@ -101,8 +100,17 @@ function redactBase64(
   return scanText(text, rules, digest);
 }
 
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
 function decodeUtf8(bytes: Buffer): string | undefined {
-  return isUtf8(bytes) ? bytes.toString('utf8') : undefined;
+  // Many times faster than the strict decoder, and right where it had nothing to replace.
+  const text = bytes.toString('utf8');
+  if (!text.includes('\uFFFD')) return text;
+  try {
+    return strictUtf8.decode(bytes);
+  } catch {
+    return undefined;
+  }
 }
 
 /**

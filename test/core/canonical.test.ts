@@ -33,11 +33,16 @@ describe('canonicalJson', () => {
   it('writes every string, number and key as JSON.stringify does', () => {
     const text = fc.string({ unit: 'binary', maxLength: 40 });
     fc.assert(
-      fc.property(fc.array(text), fc.array(fc.double()), text, (strings, numbers, key) => {
-        expect(canonicalJson(strings)).toBe(JSON.stringify(strings));
-        expect(canonicalJson(numbers)).toBe(JSON.stringify(numbers));
-        expect(canonicalJson({ [key]: null })).toBe(`{${JSON.stringify(key)}:null}`);
-      }),
+      fc.property(
+        fc.array(text, { maxLength: 5 }),
+        fc.array(fc.double(), { maxLength: 5 }),
+        text,
+        (strings, numbers, key) => {
+          expect(canonicalJson(strings)).toBe(JSON.stringify(strings));
+          expect(canonicalJson(numbers)).toBe(JSON.stringify(numbers));
+          expect(canonicalJson({ [key]: null })).toBe(`{${JSON.stringify(key)}:null}`);
+        },
+      ),
     );
     const awkward = ['\u0000\u001f"\\\n\t\u007f\u2028', '\ud800', '\udc00x', '😀'.repeat(50_000)];
     expect(canonicalJson(awkward)).toBe(JSON.stringify(awkward));
