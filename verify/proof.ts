@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { canonicalEvent, canonicalJson, sha256 } from '../core/canonical.js';
+import { canonicalBody, eventDigest } from '../core/canonical.js';
 import { decodeEvent } from '../core/decode.js';
 import { parseLeaf } from '../core/log/leaf.js';
 import { hashLeaf } from '../core/log/merkle.js';
@@ -42,6 +42,10 @@ export async function verifyProof(
 /** The digest of an Event as the API gives it: redacted, with its bodies. */
 function digestOfEvent(value: unknown): Buffer {
   const event = decodeEvent(value);
-  const bodyDigest = (body: unknown) => (body === undefined ? undefined : sha256(canonicalJson(body)));
-  return sha256(canonicalEvent(event, bodyDigest(event.requestObject), bodyDigest(event.responseObject)));
+  const { requestObject: request, responseObject: response } = event;
+  return eventDigest(
+    event,
+    request === undefined ? undefined : canonicalBody(request).digest,
+    response === undefined ? undefined : canonicalBody(response).digest,
+  );
 }
