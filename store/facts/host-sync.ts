@@ -138,12 +138,35 @@ export async function markDue(
 ): Promise<void> {
   if (due.length === 0) return;
   await db.query(
-    `insert into host_due as d (repo_id, number, changed_at)
-     select $1, number, max(changed_at) from unnest($2::integer[], $3::timestamptz[]) as t (number, changed_at)
+    `insert into host_due as d (repo_id, number, changed_at, due_at)
+     select $1, number, max(changed_at), '-infinity' from unnest($2::integer[], $3::timestamptz[]) as t (number, changed_at)
       group by number
      on conflict (repo_id, number) do update set
-       changed_at = greatest(d.changed_at, excluded.changed_at), due_at = least(d.due_at, now()), attempts = 0`,
+       changed_at = greatest(d.changed_at, excluded.changed_at), due_at = excluded.due_at, attempts = 0`,
     [repoID, due.map((one) => one.number), due.map((one) => timeRow(one.changedAt))],
+  );
+}
+
+/**
+ * The same for what a listing names: those that were fetched since they changed are left out, since listings overlap. A
+ * host's clock may be some seconds off ours.
+ */
+export async function markListed(
+  client: ClientBase,
+  repoID: number,
+  listed: ReadonlyArray<{ number: number; changedAt: number }>,
+): Promise<void> {
+  const { rows } = await client.query<{ number: number }>(
+    `select p.number from unnest($2::integer[], $3::timestamptz[]) as t (number, changed_at)
+       join pull_requests p on p.repo_id = $1 and p.number = t.number
+      where p.updated_at >= t.changed_at and p.synced_at > p.updated_at + interval '10 seconds'`,
+    [repoID, listed.map((one) => one.number), listed.map((one) => timeRow(one.changedAt))],
+  );
+  const fetched = new Set(rows.map((row) => row.number));
+  await markDue(
+    client,
+    repoID,
+    listed.filter((one) => !fetched.has(one.number)),
   );
 }
 
@@ -190,12 +213,16 @@ export async function postponeDue(
   );
 }
 
-export async function countDue(client: ClientBase, repoID: number): Promise<number> {
-  const { rows } = await client.query<{ n: number }>(
-    'select count(*)::integer as n from host_due where repo_id = $1',
+/** How many are left, and why one of them is. */
+export async function countDue(
+  client: ClientBase,
+  repoID: number,
+): Promise<{ due: number; error: string | undefined }> {
+  const { rows } = await client.query<{ due: number; error: string | null }>(
+    `select count(*)::integer as due, min('#' || number || ': ' || error) as error from host_due where repo_id = $1`,
     [repoID],
   );
-  return rows[0]!.n;
+  return { due: rows[0]!.due, error: rows[0]!.error ?? undefined };
 }
 
 export async function findEtag(client: ClientBase, repoID: number, url: string): Promise<string | undefined> {

@@ -167,6 +167,7 @@ export function githubFace(state: HostState, options: GithubOptions): HostFace {
           parents: i > 0 ? [list[i - 1]!] : (merged.parents ?? ['b'.repeat(40)]),
           author: rebased ? source.author : pr.author,
           committer: rebased ? merged.by : WEB_FLOW,
+          ...(rebased && source.coAuthors && { coAuthors: source.coAuthors }),
           message: rebased
             ? (source.message ?? `Change ${source.sha.slice(0, 7)}`)
             : `${pr.title ?? 'Change'} (#${pr.number})`,

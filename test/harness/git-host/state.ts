@@ -64,7 +64,7 @@ export interface HostPullRequest {
     landed?: string[];
   };
   closedAt?: string;
-  /** Default: the latest time in it. */
+  /** Default: the latest time in it. A sync looks again only at what was updated since the last one. */
   updatedAt?: string;
   /** Approvals that a rule of this one asks for, where that differs from the branch's (GitLab). */
   requiredApprovals?: number;
