@@ -13,12 +13,11 @@ import {
 } from '../../core/hosts/github.js';
 import { parseMicros } from '../../core/timestamp.js';
 import type { Permission } from '../../store/facts/permissions.js';
-import type { ToldPullRequest } from '../../store/facts/pull-requests.js';
 import type { Bypass, Push } from '../../store/facts/pushes.js';
 import { findGithubBypasses } from './github-bypasses.js';
 import { findGithubDeploymentReviews } from './github-deployments.js';
 import { allGithubCommits, REST_COMMITS } from './github-graphql.js';
-import type { Host, Known, Listed, Told } from './host.js';
+import type { Fetched, Host, Known, Listed, Told } from './host.js';
 import { HostBusy, HostError, type HostHttp } from './host-http.js';
 
 export const GITHUB_API_VERSION = '2022-11-28';
@@ -104,7 +103,7 @@ export class GithubHost implements Host {
     }
   }
 
-  async fetch(number: number): Promise<{ told: ToldPullRequest; pushes: Push[] } | undefined> {
+  async fetch(number: number): Promise<Fetched | undefined> {
     const { octokit, owner, repo } = this.#at;
     const at = { owner, repo, pull_number: number };
     const pull = await found(octokit.rest.pulls.get(at));

@@ -26,6 +26,13 @@ export interface Told<T> {
   through?: number;
 }
 
+/** One pull request, with what else was learnt on the way. */
+export interface Fetched {
+  told: ToldPullRequest;
+  pushes: Push[];
+  bypasses?: Bypass[];
+}
+
 /** One repository on its host. What its credential may not see is said by `limits`, never taken for absent. */
 export interface Host {
   /**
@@ -34,7 +41,7 @@ export interface Host {
    */
   list(since: number | undefined): AsyncIterable<Listed[]>;
   /** Everything about one; undefined where the host has none of that number. */
-  fetch(number: number): Promise<{ told: ToldPullRequest; pushes: Push[] } | undefined>;
+  fetch(number: number): Promise<Fetched | undefined>;
   /** What somebody may do in the repository; undefined where the host doesn't say. */
   permission(login: string): Promise<Permission | undefined>;
   bypasses(since: number | undefined, now: Date): Promise<Told<Bypass>>;

@@ -2,7 +2,9 @@ import { WhochangedError } from '../../core/errors.js';
 import type { SyncRepo } from '../../store/facts/host-sync.js';
 import { type Credential, type CredentialPlaces, readCredential } from '../credentials.js';
 import { GitHubAppTokens } from '../github-app.js';
+import { GerritHost } from './gerrit.js';
 import { GithubHost } from './github.js';
+import { GitlabHost } from './gitlab.js';
 import type { Host, Known } from './host.js';
 import { HostHttp } from './host-http.js';
 import type { HostMetrics } from './metrics.js';
@@ -38,11 +40,20 @@ export class HostOpener {
     switch (repo.hostKind) {
       case 'github':
         return new GithubHost({ ...shared, token: await githubToken(credential, apiURL) });
-      default:
-        throw new WhochangedError(
-          'invalid_request',
-          `${repo.name}: no host of kind ${repo.hostKind} is known`,
-        );
+      case 'gitlab':
+        return new GitlabHost({ ...shared, token: tokenOf(credential, repo).token });
+      case 'gerrit': {
+        const { user, token } = tokenOf(credential, repo);
+        if (user === undefined)
+          throw new WhochangedError(
+            'invalid_request',
+            `${repo.name}: Gerrit takes a user with the password`,
+            {
+              hint: 'write user:password in the credential; Gerrit makes the password under Settings, HTTP Credentials',
+            },
+          );
+        return new GerritHost({ ...shared, user, password: token });
+      }
     }
   }
 
@@ -64,6 +75,13 @@ export class HostOpener {
     }
     return http;
   }
+}
+
+function tokenOf(credential: Credential, repo: SyncRepo): Extract<Credential, { kind: 'token' }> {
+  if (credential.kind === 'token') return credential;
+  throw new WhochangedError('invalid_request', `${repo.name}: a GitHub App is known to GitHub only`, {
+    hint: 'give it a token',
+  });
 }
 
 async function githubToken(credential: Credential, apiURL: string): Promise<string> {

@@ -112,6 +112,7 @@ async function fetchOne(
   try {
     if (told) {
       await appendPushes(client, repo.id, told.pushes);
+      await appendBypasses(client, repo.id, told.bypasses ?? []);
       await upsertPullRequests(client, repo.id, [told.told], at);
     }
     await settleDue(client, repo.id, due);

@@ -1,8 +1,10 @@
+import { gerritFace } from './git-host/gerrit.js';
 import { type GithubOptions, githubFace } from './git-host/github.js';
+import { type GitlabOptions, gitlabFace } from './git-host/gitlab.js';
 import { type Fault, type LoggedRequest, type Rate, serveHost } from './git-host/server.js';
 import type { HostState } from './git-host/state.js';
 
-const FACES = { github: githubFace };
+const FACES = { github: githubFace, gitlab: gitlabFace, gerrit: gerritFace };
 
 export interface GitHost {
   /** For `repos.api_url`. */
@@ -26,9 +28,10 @@ export interface GitHost {
 export async function startGitHost(
   kind: keyof typeof FACES,
   state: HostState,
-  options: Partial<GithubOptions> = {},
+  options: Partial<GithubOptions & GitlabOptions> = {},
 ): Promise<GitHost> {
-  const token = options.token ?? 'a-token-of-the-test';
+  const token =
+    options.token ?? (kind === 'gerrit' ? 'whochanged:a-password-of-the-test' : 'a-token-of-the-test');
   const server = await serveHost(FACES[kind](state, { ...options, token }));
   return {
     apiURL: server.origin,

@@ -1,5 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { parseMicros } from '../../../core/timestamp.js';
 import { commitKey, findCommitApprovals } from '../../../store/queries/commit-approvals.js';
 import type { HostPullRequest, HostRepo } from '../../harness/git-host/state.js';
@@ -12,11 +12,12 @@ const micros = (time: string) => parseMicros(at(time))!;
 
 let syncing: Syncing;
 const hosts: GitHost[] = [];
-beforeEach(async () => {
+beforeAll(async () => {
   syncing = await startSyncing();
 });
+afterAll(() => syncing.stop());
 afterEach(async () => {
-  await syncing.stop();
+  await syncing.clear();
   for (const host of hosts.splice(0)) await host.stop();
 });
 
@@ -256,14 +257,14 @@ describe('the cost of a sync', () => {
   const listings = () => host.requests.filter((request) => /\/pulls\?/.test(request.url));
 
   it('follows what changed: nothing costs one unchanged answer, one pull request only its own requests', async () => {
-    const prs = Array.from({ length: 150 }, (_, i) =>
+    const prs = Array.from({ length: 101 }, (_, i) =>
       approved(i + 1, { reviews: [], pushes: [], createdAt: at(`0${1 + (i % 8)}:00:00`) }),
     );
     for (const pr of prs) delete pr.merged;
     host = await hostOf({ pullRequests: prs });
     await syncing.addRepo('github', host, 'acme/shop');
     expect(await syncing.sync()).toBeUndefined();
-    expect(fetches()).toBe(150);
+    expect(fetches()).toBe(101);
     expect(listings()).toHaveLength(2);
 
     host.requests.length = 0;

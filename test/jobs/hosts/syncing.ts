@@ -18,6 +18,8 @@ export interface Syncing {
   /** Runs the job for what is due. */
   run(): Promise<string | undefined>;
   pullRequest(repo: string, number: number): Promise<PullRequest>;
+  /** Forgets every repository and fact: quicker than a new database. */
+  clear(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -63,6 +65,12 @@ export async function startSyncing(): Promise<Syncing> {
       const found = await findPullRequest(database.pool, repo, number);
       if (!found) throw new Error(`${repo}#${number} is not there`);
       return found.pullRequest;
+    },
+    clear: async () => {
+      await database.pool.query(
+        `truncate repos, host_syncs, host_due, host_etags, pull_requests, pull_request_commits, reviews, permissions,
+                  pushes, bypasses, imported_approvals, job_runs restart identity`,
+      );
     },
     stop: async () => {
       await runner.stop();
