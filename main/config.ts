@@ -49,6 +49,9 @@ export interface Config {
     allowedSignersFile: string | undefined;
     keyringFile: string | undefined;
   };
+  /** Seconds between two looks at a repository's host; webhooks make one at once. */
+  hostSyncSeconds: number;
+  identitiesFile: string | undefined;
   logLevel: string;
 }
 
@@ -138,6 +141,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       allowedSignersFile: reader.file('WHOCHANGED_GIT_ALLOWED_SIGNERS_FILE'),
       keyringFile: reader.file('WHOCHANGED_GIT_KEYRING_FILE'),
     },
+    hostSyncSeconds: reader.integer('WHOCHANGED_HOST_SYNC_SECONDS', 300, 10, 86_400),
+    identitiesFile: reader.file('WHOCHANGED_IDENTITIES_FILE'),
     logLevel: reader.oneOf('WHOCHANGED_LOG_LEVEL', 'info', LOG_LEVELS),
   };
 

@@ -9,6 +9,7 @@ import type { ApiDeps } from '../api/deps.js';
 import { readVersion } from '../cli/version.js';
 import { webhookKubeconfig } from '../ingest/webhook/kubeconfig.js';
 import { attributeJob } from '../jobs/attribute.js';
+import { syncHostsJob } from '../jobs/hosts/sync-hosts.js';
 import { partitionsJob } from '../jobs/partitions.js';
 import { checkpointJob, sequenceLogJob } from '../jobs/proof-log.js';
 import { pruneJobRunsJob } from '../jobs/prune-job-runs.js';
@@ -60,6 +61,11 @@ export async function start(config: Config, log: Logger, onFatal: (error: unknow
       sequenceLogJob(),
       checkpointJob(signer),
       attributeJob(),
+      syncHostsJob({
+        credentials: { folder: config.credentialsDir, environment: process.env },
+        syncSeconds: config.hostSyncSeconds,
+        registry,
+      }),
     ];
     jobs = new JobRunner({ pool: jobsPool, jobs: all, log, registry });
     const runner = jobs;
