@@ -2,13 +2,11 @@ import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { WhochangedError } from '../core/errors.js';
+import { GIT_PROTOCOLS, type GitProtocol } from '../core/git/repo-url.js';
 import { readVariablesFile, VariableReader } from './variables.js';
 
 export const SYSTEM_ROLES = ['ingest', 'api', 'jobs'] as const;
 export type SystemRole = (typeof SYSTEM_ROLES)[number];
-
-export const GIT_PROTOCOLS = ['https', 'ssh', 'http', 'file'] as const;
-export type GitProtocol = (typeof GIT_PROTOCOLS)[number];
 
 export interface Config {
   dataDir: string;
