@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely';
 import type { Pool } from 'pg';
 import type { Registry } from 'prom-client';
+import type { GitProtocol } from '../core/git/repo-url.js';
 import type { Database } from '../store/schema.js';
 import type { TokenAuth } from './auth.js';
 
@@ -35,6 +36,10 @@ export interface ApiDeps {
     | ((source: { sourceID: number; clusterID: number }, sample: string) => Promise<ReplayResult>)
     | undefined;
   runJob: ((name: string) => Promise<unknown>) | undefined;
+  /** Says that a job has something to do; where it runs elsewhere, it finds out by itself. */
+  pokeJob(name: string): void;
+  /** By what repositories may be fetched. */
+  repoProtocols: readonly GitProtocol[];
   spoolStatus: (() => { bytes: number }) | undefined;
   /** Called when sources or their credentials have changed. */
   sourcesChanged(): void;

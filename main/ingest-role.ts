@@ -4,8 +4,6 @@ import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { acceptValue, type Redaction } from '../core/accept.js';
-import { createKeyedDigest } from '../core/redact/keyed-digest.js';
-import { compileRedactionRules } from '../core/redact/rules.js';
 import { localAcceptances } from '../ingest/acceptance/acceptance.js';
 import { threadedAcceptances } from '../ingest/acceptance/threads.js';
 import { DurableWriter } from '../ingest/durable-writer.js';
@@ -16,8 +14,7 @@ import type { WebhookParts } from '../ingest/webhook/route.js';
 import { SourceRegistry } from '../ingest/webhook/source-registry.js';
 import { Ledger } from '../store/append.js';
 import type { Config } from './config.js';
-import { loadOrCreateKey } from './keys.js';
-import { readRedactionRules } from './redaction-rules.js';
+import { loadRedaction } from './redaction.js';
 
 const MAX_WAITERS = 512;
 
@@ -42,9 +39,7 @@ export async function startIngest(
   onCommit: () => void,
 ): Promise<IngestRole> {
   await mkdir(config.spool.dir, { recursive: true, mode: 0o700 });
-  const rules = await readRedactionRules(config.redaction.rulesFile);
-  const key = await loadOrCreateKey(config.redaction.keyFile);
-  const redaction = { rules: compileRedactionRules(rules), digest: createKeyedDigest(key) };
+  const { rules, key, redaction } = await loadRedaction(config.redaction);
   const { threads, maxItemBytes } = config.ingest;
   const acceptances =
     threads > 0

@@ -7,9 +7,13 @@ import { registerApi } from '../api/api.js';
 import { TokenAuth } from '../api/auth.js';
 import type { ApiDeps } from '../api/deps.js';
 import { readVersion } from '../cli/version.js';
+import { scanText } from '../core/redact/scan.js';
 import { webhookKubeconfig } from '../ingest/webhook/kubeconfig.js';
 import { attributeJob } from '../jobs/attribute.js';
+import { fetchReposJob } from '../jobs/git/fetch-repos.js';
+import { createGitMetrics } from '../jobs/git/metrics.js';
 import { syncHostsJob } from '../jobs/hosts/sync-hosts.js';
+import type { Job } from '../jobs/job.js';
 import { partitionsJob } from '../jobs/partitions.js';
 import { checkpointJob, sequenceLogJob } from '../jobs/proof-log.js';
 import { pruneJobRunsJob } from '../jobs/prune-job-runs.js';
@@ -20,6 +24,7 @@ import type { Config } from './config.js';
 import { prepareFirstStart, welcome } from './first-start.js';
 import { type IngestRole, startIngest } from './ingest-role.js';
 import { loadOrCreateLogKey } from './log-key.js';
+import { loadRedaction } from './redaction.js';
 import { buildServer } from './server.js';
 import { openStore } from './store-connection.js';
 import { openTls } from './tls.js';
@@ -48,7 +53,7 @@ export async function start(config: Config, log: Logger, onFatal: (error: unknow
   if (has('ingest')) ingest = await startIngest(config, store.pool, registry, log, poke);
   // Jobs hold locks on their connections; a pool of their own keeps them from starving the others.
   const jobsPool = has('jobs')
-    ? createPool({ ...store.options, poolSize: 6, applicationName: 'whochanged-jobs' })
+    ? createPool({ ...store.options, poolSize: 10, applicationName: 'whochanged-jobs' })
     : undefined;
   jobsPool?.on('error', (error) => log.warn({ err: error }, 'a job lost its connection to Postgres'));
   if (jobsPool) {
@@ -66,6 +71,7 @@ export async function start(config: Config, log: Logger, onFatal: (error: unknow
         syncSeconds: config.hostSyncSeconds,
         registry,
       }),
+      await fetchRepos(config, registry),
     ];
     jobs = new JobRunner({ pool: jobsPool, jobs: all, log, registry });
     const runner = jobs;
@@ -89,6 +95,8 @@ export async function start(config: Config, log: Logger, onFatal: (error: unknow
     issueClientCertificate: (commonName, days) => tls.issueClient(commonName, days),
     replay: ingest?.replay,
     runJob: jobs && ((name) => jobs!.run(name)),
+    pokeJob: (name) => jobs?.poke(name),
+    repoProtocols: config.git.protocols,
     spoolStatus: ingest?.spoolStatus,
     sourcesChanged: () => void ingest?.webhook.registry.refresh(),
   };
@@ -129,6 +137,22 @@ export async function start(config: Config, log: Logger, onFatal: (error: unknow
       await store.stop();
     },
   };
+}
+
+/** The job that mirrors git repositories, as it is configured. */
+async function fetchRepos(config: Config, registry: Registry): Promise<Job> {
+  const { rules, digest } = (await loadRedaction(config.redaction)).redaction;
+  const { dir, protocols, fetchSeconds, timeoutSeconds, allowedSignersFile, keyringFile } = config.git;
+  return fetchReposJob({
+    gitDir: dir,
+    protocols,
+    intervalSeconds: fetchSeconds,
+    timeoutSeconds,
+    credentials: { folder: config.credentialsDir, environment: process.env },
+    signers: { allowedSignersFile, keyringFile },
+    redactText: (text) => scanText(text, rules, digest),
+    metrics: createGitMetrics(registry),
+  });
 }
 
 /** Whether a promise resolves within a moment. */

@@ -54,16 +54,18 @@ export async function findIndexed(
   return new Set(rows.map((row) => row.sha));
 }
 
-/** Appends commits, parents before children, with the paths they changed. The caller's transaction makes them one. */
+/**
+ * Appends commits, parents before children, with the paths they changed. The caller's transaction makes them one.
+ * @param indexedAt in microseconds
+ */
 export async function appendCommits(
   client: ClientBase,
   repoID: number,
   commits: readonly NewCommit[],
-  at: Date,
+  indexedAt: number,
 ): Promise<void> {
   const rows = new CopyRows();
   const paths = new CopyRows();
-  const indexedAt = at.getTime() * 1000;
   for (const commit of commits) {
     rows.row(COMMIT_COLUMNS.length);
     rows.int4(repoID);

@@ -18,6 +18,9 @@ export interface MirroredRepo {
   credential: string | undefined;
   sshKeyFile: string | undefined;
   knownHostsFile: string | undefined;
+  /** When the attempt at hand, or the last one, began; RFC 3339. */
+  attemptedAt: string | undefined;
+  /** When the last attempt that went well began. */
   fetchedAt: string | undefined;
   failures: number;
   signersDigest: string | undefined;
@@ -34,6 +37,7 @@ interface RepoRow {
   credential: string | null;
   ssh_key_file: string | null;
   known_hosts_file: string | null;
+  fetch_attempted_at: string | null;
   fetched_at: string | null;
   fetch_failures: number;
   signers_digest: string | null;
@@ -51,7 +55,7 @@ export async function takeRepoToFetch(
   options: { now: Date; intervalSeconds: number; except: readonly number[] },
 ): Promise<MirroredRepo | undefined> {
   const { rows } = await client.query<RepoRow>(
-    `update repos set fetch_attempted_at = $1
+    `update repos set fetch_attempted_at = greatest($1, fetch_requested_at + interval '1 microsecond')
       where id = (
         select id from repos
          where disabled_at is null and id <> all($3::integer[])
@@ -61,7 +65,7 @@ export async function takeRepoToFetch(
          order by fetch_requested_at >= fetch_attempted_at desc nulls last, fetch_attempted_at nulls first, id
          limit 1)
       returning id, name, url, host_kind, api_url, default_branch, head_ref, credential, ssh_key_file,
-                known_hosts_file, fetched_at, fetch_failures, signers_digest`,
+                known_hosts_file, fetch_attempted_at, fetched_at, fetch_failures, signers_digest`,
     [options.now, options.intervalSeconds, options.except],
   );
   const row = rows[0];
@@ -86,6 +90,7 @@ function mirroredRepo(row: RepoRow): MirroredRepo {
     credential: row.credential ?? undefined,
     sshKeyFile: row.ssh_key_file ?? undefined,
     knownHostsFile: row.known_hosts_file ?? undefined,
+    attemptedAt: row.fetch_attempted_at ?? undefined,
     fetchedAt: row.fetched_at ?? undefined,
     failures: row.fetch_failures,
     signersDigest: row.signers_digest ?? undefined,
@@ -96,7 +101,7 @@ function mirroredRepo(row: RepoRow): MirroredRepo {
 export async function recordFetch(
   client: ClientBase,
   repoID: number,
-  fetch: { startedAt: Date; headRef: string | undefined; signersDigest: string },
+  fetch: { startedAt: string; headRef: string | undefined; signersDigest: string },
 ): Promise<void> {
   await client.query(
     `update repos set fetched_at = $2, fetch_error = null, fetch_failures = 0, head_ref = coalesce($3, head_ref),
@@ -155,7 +160,7 @@ export async function writeRefs(
   client: ClientBase,
   repoID: number,
   refs: { changed: readonly Ref[]; updates: readonly RefUpdate[]; findings: readonly RepoFinding[] },
-  times: { seenAt: Date; since: string | undefined },
+  times: { seenAt: string; since: string | undefined },
 ): Promise<void> {
   const { changed, updates, findings } = refs;
   if (changed.length > 0)

@@ -58,7 +58,10 @@ export class CommitGraph {
       if (included.has(at)) wanted--;
       if (!leaving) range.push(at);
       for (const parent of this.#parents.get(at)!) {
-        if (!this.has(parent)) return undefined;
+        if (!this.has(parent)) {
+          if (leaving) continue;
+          return undefined;
+        }
         const side = leaving ? excluded : included;
         if (side.has(parent)) continue;
         const queued = excluded.has(parent) || included.has(parent);

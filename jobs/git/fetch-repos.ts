@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClientBase } from 'pg';
 import type { GitProtocol } from '../../core/git/repo-url.js';
 import { type MirroredRepo, recordFetchFailure, takeRepoToFetch } from '../../store/repos.js';
@@ -16,6 +17,7 @@ export const FETCH_REPOS = 'fetch-repos';
 
 /** Repositories fetched at once: a slow host must not keep the others waiting. */
 const AT_ONCE = 3;
+const LOOK_AGAIN_MS = 1000;
 
 export interface FetchReposOptions {
   /** Where the mirrors are. */
@@ -57,7 +59,12 @@ export function fetchReposJob(options: FetchReposOptions): Job {
               except: [...working],
             }),
           );
-          if (repo === undefined) return;
+          if (repo === undefined) {
+            // While one is being fetched, which may take an hour, others become due.
+            if (working.size === 0) return;
+            await sleep(LOOK_AGAIN_MS, undefined, { signal: context.signal }).catch(() => undefined);
+            continue;
+          }
           working.add(repo.id);
           const added = await fetchRepo(repo, { ...options, appTokens, exclusively }, context);
           working.delete(repo.id);
@@ -90,7 +97,7 @@ async function fetchRepo(
       exclusively: options.exclusively,
       signers: options.signers,
       redactText: options.redactText,
-      startedAt,
+      startedAt: repo.attemptedAt!,
       headRef,
       signal: context.signal,
     });
@@ -104,10 +111,7 @@ async function fetchRepo(
     const text = describeFetchError(error, repo, access?.secrets ?? []);
     options.metrics.errors.inc(labels);
     context.log.warn({ repo: repo.name, reason: text }, 'a repository could not be fetched');
-    await options.exclusively(async (client) => {
-      await client.query('rollback');
-      await recordFetchFailure(client, repo.id, text);
-    });
+    await options.exclusively((client) => recordFetchFailure(client, repo.id, text));
     return 0;
   } finally {
     options.metrics.duration.observe(labels, (context.now().getTime() - startedAt.getTime()) / 1000);
@@ -124,7 +128,15 @@ async function needsHead(folder: string, repo: MirroredRepo): Promise<boolean> {
 function inTurn(client: ClientBase): Exclusively {
   let last: Promise<unknown> = Promise.resolve();
   return (work) => {
-    const next = last.then(() => work(client));
+    const next = last.then(async () => {
+      try {
+        return await work(client);
+      } catch (error) {
+        // The next one's work must not fall into a transaction that has failed.
+        await client.query('rollback');
+        throw error;
+      }
+    });
     last = next.catch(() => undefined);
     return next;
   };

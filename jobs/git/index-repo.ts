@@ -1,5 +1,6 @@
 import type { ClientBase } from 'pg';
 import { findingKind, refChanges } from '../../core/git/ref-updates.js';
+import { parseMicros } from '../../core/timestamp.js';
 import { appendCommits, findIndexed, findSigned, updateSignatures } from '../../store/commits.js';
 import {
   findRefs,
@@ -27,7 +28,8 @@ export interface IndexOptions {
   exclusively: Exclusively;
   signers: Signers;
   redactText: (text: string) => string;
-  startedAt: Date;
+  /** When the fetch began, RFC 3339: the mirror is as of then. */
+  startedAt: string;
   headRef: string | undefined;
   signal: AbortSignal | undefined;
 }
@@ -99,7 +101,7 @@ async function indexCommits(
       const commits = await readCommits(folder, objects, missing, options);
       await exclusively(async (client) => {
         await client.query('begin');
-        await appendCommits(client, repoID, commits, options.startedAt);
+        await appendCommits(client, repoID, commits, parseMicros(options.startedAt)!);
         await client.query('commit');
       });
       indexed += commits.length;

@@ -44,6 +44,8 @@ beforeAll(async () => {
     issueClientCertificate: () => Promise.reject(new Error('not asked for')),
     replay: undefined,
     runJob: undefined,
+    pokeJob: () => undefined,
+    repoProtocols: [],
     spoolStatus: undefined,
     sourcesChanged: () => undefined,
   });
