@@ -3,6 +3,7 @@ import { canonicalBody, canonicalJson, eventDigest, sha256 } from './canonical.j
 import { classifyEvent } from './classify.js';
 import { DecodeError, decodeEvent } from './decode.js';
 import { requestID } from './identity.js';
+import { parseJson } from './parse-json.js';
 import type { KeyedDigest } from './redact/keyed-digest.js';
 import { redactEvent } from './redact/redact-event.js';
 import { redactText } from './redact/redact-text.js';
@@ -71,13 +72,11 @@ export function acceptText(
 ): Acceptance {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch {
     const detail = `not valid JSON (${size} bytes); its text was kept with every value masked`;
     return { ok: false, rejection: rejectText('not_json', detail, text, redaction) };
   }
-  // Postgres text can hold neither NUL nor lone surrogates; both come only through \u escapes.
-  if (text.includes('\\u0000') || text.includes('\\ud') || text.includes('\\uD')) value = wellFormed(value);
   return acceptValue(value, size, listVersion, redaction);
 }
 
@@ -141,11 +140,4 @@ function rejectValue(error: DecodeError, value: unknown, redaction: Redaction): 
   const sample = canonicalJson(redacted);
   if (sample.length > MAX_SAMPLE * 16) return rejectText(error.reason, error.message, sample, redaction);
   return { reason: error.reason, detail: error.message, sample, digest: sha256(sample), replayable: true };
-}
-
-function wellFormed(value: unknown): unknown {
-  if (typeof value === 'string') return value.replaceAll('\0', '\uFFFD').toWellFormed();
-  if (Array.isArray(value)) return value.map(wellFormed);
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [wellFormed(key), wellFormed(item)]));
 }

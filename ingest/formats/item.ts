@@ -12,10 +12,13 @@ export type Problem =
 /** What is knowingly no audit event, although it stands among them. Counted, not kept. */
 export type SkipReason =
   | 'control_message'
+  | 'delivery_metadata'
   | 'other_log_stream'
   | 'other_log_category'
   | 'other_service'
   | 'klog_line'
+  | 'host_audit'
+  | 'network_audit'
   | 'other_log'
   | 'other_class';
 

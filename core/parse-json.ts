@@ -1,0 +1,19 @@
+/**
+ * Parses JSON into values that Postgres text can hold: NUL and lone surrogates, which come only through \u escapes,
+ * become U+FFFD.
+ *
+ * @throws SyntaxError
+ */
+export function parseJson(text: string): unknown {
+  const value: unknown = JSON.parse(text);
+  return text.includes('\\u0000') || text.includes('\\ud') || text.includes('\\uD')
+    ? wellFormed(value)
+    : value;
+}
+
+function wellFormed(value: unknown): unknown {
+  if (typeof value === 'string') return value.replaceAll('\0', '\uFFFD').toWellFormed();
+  if (Array.isArray(value)) return value.map(wellFormed);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [wellFormed(key), wellFormed(item)]));
+}
