@@ -60,27 +60,18 @@ const MAX_SAMPLE = 64 * 1024;
  * `listVersion` is the apiVersion of the list around it.
  */
 export function acceptItem(bytes: Buffer, listVersion: string | undefined, redaction: Redaction): Acceptance {
-  return acceptText(bytes.toString('utf8'), bytes.length, listVersion, redaction);
-}
-
-/** The same for text that was decoded already; `size` is what it took of what was received, in bytes. */
-export function acceptText(
-  text: string,
-  size: number,
-  listVersion: string | undefined,
-  redaction: Redaction,
-): Acceptance {
+  const text = bytes.toString('utf8');
   let value: unknown;
   try {
     value = parseJson(text);
   } catch {
-    const detail = `not valid JSON (${size} bytes); its text was kept with every value masked`;
+    const detail = `not valid JSON (${bytes.length} bytes); its text was kept with every value masked`;
     return { ok: false, rejection: rejectText('not_json', detail, text, redaction) };
   }
-  return acceptValue(value, size, listVersion, redaction);
+  return acceptValue(value, bytes.length, listVersion, redaction);
 }
 
-/** The same for a value that is parsed already (a replayed sample, a line of the spool). */
+/** The same for a value that is parsed already (a replayed sample, a record mapped to an Event). */
 export function acceptValue(
   value: unknown,
   size: number,

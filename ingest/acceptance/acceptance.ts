@@ -36,7 +36,10 @@ export interface Acceptor {
   end(): TakenLast;
 }
 
-/** Turns the pieces of one body into events: split, decoded, redacted. Pieces must be given one after another. */
+/**
+ * Turns the pieces of one body into events: split, decoded, redacted. Pieces must be given one after another; one that
+ * fails ends it, and it must be abandoned.
+ */
 export interface BodyAcceptance {
   push(chunk: Buffer): Promise<Taken>;
   end(): Promise<TakenLast>;

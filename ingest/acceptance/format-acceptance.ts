@@ -1,4 +1,4 @@
-import { acceptText, acceptValue, type Redaction, rejectText } from '../../core/accept.js';
+import { acceptValue, type Redaction, rejectText } from '../../core/accept.js';
 import { type Format, openSplitter, type Splitter } from '../formats/format.js';
 import type { EventItem, Item, Problem } from '../formats/item.js';
 import type { Taken, TakenLast } from './acceptance.js';
@@ -52,11 +52,8 @@ export class FormatAcceptance {
   }
 
   #takeEvent(item: EventItem, taken: Taken): void {
-    const { content, size, apiVersion, place } = item;
-    const acceptance =
-      'text' in content
-        ? acceptText(content.text, size, apiVersion, this.#redaction)
-        : acceptValue(content.value, size, apiVersion, this.#redaction);
+    const { value, size, apiVersion, place } = item;
+    const acceptance = acceptValue(value, size, apiVersion, this.#redaction);
     if (acceptance.ok) {
       taken.accepted.push(acceptance.accepted);
       if (item.salvaged) taken.salvaged = (taken.salvaged ?? 0) + 1;

@@ -67,6 +67,7 @@ class AksReader implements FormatReader {
     if (wrapped.found === 'event') yield event(wrapped.value, { ...record, head: {} });
     else if (wrapped.found === 'cut' && (AUDIT_CATEGORIES.has(category) || looksLikeEvent(wrapped.text)))
       yield* this.#split.hold(stream, wrapped.text, time, record);
+    else if (wrapped.found === 'deep') yield problem('too_deep', record);
     else
       yield AUDIT_CATEGORIES.has(category)
         ? problem('not_an_audit_event', record)

@@ -62,6 +62,7 @@ export function readMessage(
   const wrapped = unwrap(message);
   if (wrapped.found === 'event') return event(wrapped.value, { ...record, head: {} });
   if (wrapped.found === 'cut' && looksLikeEvent(wrapped.text)) return salvaged(wrapped.text, time, record);
+  if (wrapped.found === 'deep') return problem('too_deep', record);
   const expected = stream !== undefined && AUDIT_STREAM.test(stream);
   return expected ? problem('not_an_audit_event', record) : skipped('other_log', record);
 }

@@ -61,5 +61,5 @@ export function problem(code: Problem, { text, size, place }: ParsedRecord): Ite
 
 /** An event that the record holds unchanged, or was mapped to. */
 export function event(value: unknown, { head, size, place }: ParsedRecord): Item {
-  return { type: 'event', content: { value }, size, place, apiVersion: head.apiVersion };
+  return { type: 'event', value, size, place, apiVersion: head.apiVersion };
 }

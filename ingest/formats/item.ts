@@ -22,10 +22,10 @@ export type SkipReason =
   | 'other_log'
   | 'other_class';
 
-/** An Event: as JSON text, or as the value that a vendor's record was mapped to. */
+/** An Event as it stood in a record, or as a vendor's record was mapped to one. */
 export interface EventItem {
   type: 'event';
-  content: { text: string } | { value: unknown };
+  value: unknown;
   /** What it took of the object, in bytes. */
   size: number;
   /** Of the list around it; an item may lack its own. */

@@ -70,7 +70,7 @@ class LogShipperReader implements FormatReader {
     if (wrapped.found === 'event') yield event(wrapped.value, record);
     else if (wrapped.found === 'cut' && looksLikeEvent(wrapped.text))
       yield* this.#split.hold(stream, wrapped.text, time, record);
-    else yield skipped('other_log', record);
+    else yield wrapped.found === 'deep' ? problem('too_deep', record) : skipped('other_log', record);
   }
 
   /** A container's line may be split by its runtime; a cut record of a shipper's own is no more than that. */
@@ -109,17 +109,17 @@ class LogShipperReader implements FormatReader {
 function lineOf(value: Loose, depth = 0): Wrapped {
   const whole = unwrap(value);
   if (whole.found === 'event') return whole;
-  let cut: Wrapped | undefined;
+  let lesser: Wrapped | undefined;
   for (const key of LINES) {
     if (!(key in value)) continue;
     const wrapped = unwrap(value[key]);
     if (wrapped.found === 'event') return wrapped;
-    if (wrapped.found === 'cut') cut ??= wrapped;
+    if (wrapped.found === 'cut' || wrapped.found === 'deep') lesser ??= wrapped;
     if (wrapped.found === 'other' && isObject(wrapped.value) && depth < MAX_WRAPPERS) {
       const inner = lineOf(wrapped.value, depth + 1);
       if (inner.found === 'event') return inner;
-      if (inner.found === 'cut') cut ??= inner;
+      if (inner.found !== 'text') lesser ??= inner;
     }
   }
-  return cut ?? { found: 'text' };
+  return lesser ?? { found: 'text' };
 }

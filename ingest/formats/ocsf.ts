@@ -1,4 +1,5 @@
-import { parseJson } from '../../core/parse-json.js';
+import { MAX_DEPTH } from '../../core/decode.js';
+import { isNestedDeeper, parseJson } from '../../core/parse-json.js';
 import { refOfPath } from '../../core/request-path.js';
 import { readTextLine } from './audit-log.js';
 import {
@@ -55,9 +56,13 @@ function eventOfActivity(activity: Loose): Loose {
   const first = Array.isArray(resource) && isObject(resource[0]) ? resource[0] : {};
   const requestObject = bodyOf(at(activity, 'api', 'request', 'data'));
   const responseObject = bodyOf(at(activity, 'api', 'response', 'data'));
-  const lost = Object.entries({ requestObject, responseObject }).flatMap(([name, body]) =>
-    body === undefined && Object.keys(unmapped).some((key) => key.startsWith(`${name}.`)) ? [name] : [],
-  );
+  const lost = (['request', 'response'] as const).flatMap((side) => {
+    const name = `${side}Object`;
+    const read = side === 'request' ? requestObject : responseObject;
+    const told =
+      at(activity, 'api', side, 'data') ?? Object.keys(unmapped).find((key) => key.startsWith(`${name}.`));
+    return read === undefined && told !== undefined ? [name] : [];
+  });
   const impersonated = stringOf(unmapped['impersonatedUser.username']);
   const sourceIPs = [
     at(activity, 'src_endpoint', 'ip'),
@@ -147,7 +152,8 @@ function annotationsOf(activity: Loose, unmapped: Loose, lost: string[]): Loose 
 function bodyOf(data: unknown): unknown {
   if (typeof data !== 'string') return data ?? undefined;
   try {
-    return parseJson(data);
+    const body = parseJson(data);
+    return isNestedDeeper(body, MAX_DEPTH) ? undefined : body;
   } catch {
     // The lake may cut it; half a body is none.
     return undefined;

@@ -54,5 +54,6 @@ function readEntry(record: ParsedRecord): Item {
   if (wrapped.found === 'event') return event(wrapped.value, record);
   if (wrapped.found === 'cut' && looksLikeEvent(wrapped.text))
     return salvaged(wrapped.text, value['@timestamp'], record);
+  if (wrapped.found === 'deep') return problem('too_deep', record);
   return value.log_type === 'audit' ? problem('not_an_audit_event', record) : skipped('other_log', record);
 }

@@ -1,4 +1,5 @@
-import { parseJson } from '../../core/parse-json.js';
+import { MAX_DEPTH } from '../../core/decode.js';
+import { isNestedDeeper, parseJson } from '../../core/parse-json.js';
 import { isAuditEvent, type Loose, type ParsedRecord } from './format-reader.js';
 import type { Item } from './item.js';
 import { salvageEvent } from './salvage.js';
@@ -6,11 +7,15 @@ import { salvageEvent } from './salvage.js';
 /** How often a text may hold a text before it is given up. */
 const MAX_NESTING = 4;
 
-/** What a field that should hold an event holds: an event, other JSON, JSON that is cut, or no JSON. */
+/**
+ * What a field that should hold an event holds: an event, other JSON, JSON that is cut, JSON that is nested too deeply to
+ * be worked with, or no JSON.
+ */
 export type Wrapped =
   | { found: 'event'; value: Loose }
   | { found: 'other'; value: unknown }
   | { found: 'cut'; text: string }
+  | { found: 'deep' }
   | { found: 'text' };
 
 /** Looks into a field of an envelope: a nested object, JSON text, or text of text, with blanks around it or not. */
@@ -23,7 +28,8 @@ export function unwrap(content: unknown, nesting = 0): Wrapped {
   const first = text.charAt(0);
   if ((first !== '{' && first !== '"') || nesting === MAX_NESTING) return { found: 'text' };
   try {
-    return unwrap(parseJson(text), nesting + 1);
+    const value = parseJson(text);
+    return isNestedDeeper(value, MAX_DEPTH) ? { found: 'deep' } : unwrap(value, nesting + 1);
   } catch {
     return first === '{' ? { found: 'cut', text } : { found: 'text' };
   }
@@ -34,7 +40,7 @@ export function salvaged(text: string, time: unknown, record: ParsedRecord): Ite
   const { size, place } = record;
   const value = salvageEvent(text, time);
   return value
-    ? { type: 'event', content: { value }, size, place, salvaged: true }
+    ? { type: 'event', value, size, place, salvaged: true }
     : { type: 'problem', problem: 'truncated_record', text, size, place };
 }
 

@@ -105,3 +105,21 @@ describe('one request by two ways', () => {
       for (const { requestID } of accept(bytes, 'auto').accepted) expect(ids).toContain(requestID);
   });
 });
+
+it('keeps an event that is nested too deeply from costing the others', () => {
+  const deep = `{"kind":"Event","apiVersion":"audit.k8s.io/v1","requestObject":${'['.repeat(5000)}${']'.repeat(5000)}}`;
+  const good = EVENTS.split('\n', 1)[0]!;
+  const objects = [
+    [deep, good]
+      .map((log) => JSON.stringify({ category: 'kube-audit', properties: { log }, time: '' }))
+      .join('\n'),
+    [deep, good].map((log) => JSON.stringify({ log, stream: 'stdout' })).join('\n'),
+    JSON.stringify({ logStream: 'x', logEvents: [deep, good].map((message) => ({ message })) }),
+    `${deep}\n${good}\n`,
+  ];
+  for (const object of objects) {
+    const taken = accept(Buffer.from(object), 'auto');
+    expect(taken.accepted).toHaveLength(1);
+    expect(taken.rejections.map(({ reason }) => reason)).toEqual(['too_deep']);
+  }
+});
