@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { changesCommand } from './commands/changes.js';
+import { identityCommands } from './commands/identities.js';
 import { listCommands } from './commands/lists.js';
 import { logCommands } from './commands/log.js';
 import { objectCommands } from './commands/objects.js';
@@ -40,6 +41,7 @@ export function createProgram(name: string, version: string): Command {
   sourceCommands(program);
   tokenCommands(program);
   quarantineCommands(program);
+  identityCommands(program);
   logCommands(program);
   return program;
 }
