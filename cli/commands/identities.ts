@@ -9,6 +9,7 @@ export function identityCommands(program: Command): void {
   const identities = program
     .command('identities')
     .description('the file that says which names are one person');
+  examples(identities, [['identities check identities.yaml', 'can it be used?']]);
   const check = identities
     .command('check')
     .description('whether a mapping of identities can be used; asks no server')

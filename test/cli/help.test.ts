@@ -30,6 +30,7 @@ describe.each(['whochanged', 'kubectl whochanged'])('the help of %s', (name) => 
         ...['source', 'source add', 'source list', 'source rotate', 'source disable'],
         ...['token', 'token create', 'token list', 'token revoke'],
         ...['quarantine', 'quarantine list', 'quarantine show', 'quarantine replay', 'quarantine dismiss'],
+        ...['identities', 'identities check'],
         ...['proof', 'checkpoint', 'verify-log'],
       ].sort(),
     );
