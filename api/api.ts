@@ -10,9 +10,11 @@ import type {
   RawRequestDefaultExpression,
   RawServerDefault,
 } from 'fastify';
-import type { TokenAuth } from './auth.js';
+import { recordAccess } from './access-log.js';
+import type { Auth } from './auth.js';
 import type { ApiDeps } from './deps.js';
 import { accessRoutes } from './routes/access.js';
+import { accessEventRoutes } from './routes/access-events.js';
 import { actorRoutes } from './routes/actors.js';
 import { changeRoutes } from './routes/changes.js';
 import { eventRoutes } from './routes/events.js';
@@ -33,7 +35,7 @@ export interface Api {
     TypeBoxTypeProvider
   >;
   deps: ApiDeps;
-  auth: TokenAuth;
+  auth: Auth;
 }
 
 const REQUESTS_PER_MINUTE = 1200;
@@ -44,6 +46,7 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     const server = scope.withTypeProvider<TypeBoxTypeProvider>();
     server.setValidatorCompiler(TypeBoxValidatorCompiler);
     server.decorateRequest('caller', undefined);
+    recordAccess(server as unknown as FastifyInstance, deps.pool);
     // A filter that is misspelled and silently ignored would give a wrong answer.
     server.addHook('onRoute', ({ schema }) => {
       const query = schema?.querystring as { type?: string; additionalProperties?: boolean } | undefined;
@@ -77,6 +80,7 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     objectRoutes(api);
     actorRoutes(api);
     accessRoutes(api);
+    accessEventRoutes(api);
     eventRoutes(api);
     logRoutes(api);
     quarantineRoutes(api);

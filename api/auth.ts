@@ -1,14 +1,19 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import type { Kysely } from 'kysely';
+import type { Pool } from 'pg';
+import { type Caller, includesRole, roleAnywhere, scopeOf, unboundedRole } from '../core/access/grants.js';
 import { WhochangedError } from '../core/errors.js';
-import { ROLES, type Role } from '../core/vocabulary.js';
+import type { Role } from '../core/vocabulary.js';
 import type { Database } from '../store/schema.js';
+import { openTenantStore, type Store, type TenantStore } from '../store/tenant.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** Who asks, once authenticated. */
-    caller: { name: string; role: Role } | undefined;
+    caller: Caller | undefined;
+    /** Set for a tenant on a route that is open to tenants; released when the request ends. */
+    tenant: TenantStore | undefined;
   }
 }
 
@@ -16,39 +21,70 @@ declare module 'fastify' {
 const CACHE_MS = 5000;
 
 interface Known {
-  name: string;
-  role: Role;
+  caller: Caller;
   expiresAt: number;
   checkedAt: number;
 }
 
-/** Bearer tokens of `api_tokens`: known by their SHA-256, with a role that includes the lesser ones. */
-export class TokenAuth {
+/** Another way to tell who asks than our own tokens: undefined where the credential is none of its kind. */
+export type Authenticator = (
+  request: FastifyRequest,
+  token: string | undefined,
+) => Promise<Caller | undefined>;
+
+type Hook = (request: FastifyRequest) => Promise<void>;
+
+/**
+ * Who may ask what. Our own tokens (`api_tokens`) are known by their SHA-256; other authenticators may be added. A
+ * caller whose grants are bounded by clusters or namespaces is a tenant: closed out of every route but those that ask
+ * through `storeOf`, where Postgres itself shows no more than the tenant's rows.
+ */
+export class Auth {
   readonly #db: Kysely<Database>;
+  readonly #pool: Pool;
+  readonly #others: readonly Authenticator[];
   readonly #known = new Map<string, Known>();
 
-  constructor(db: Kysely<Database>) {
+  constructor(db: Kysely<Database>, pool: Pool, others: readonly Authenticator[] = []) {
     this.#db = db;
+    this.#pool = pool;
+    this.#others = others;
   }
 
-  /** A hook that lets in whoever holds the role. */
-  require(role: Role): (request: FastifyRequest) => Promise<void> {
+  /** A hook that lets in whoever holds the role over everything. Tenants are refused. */
+  require(role: Role): Hook {
     return async (request) => {
-      const match = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '');
-      if (!match) {
-        throw new WhochangedError('unauthenticated', 'no token', {
-          hint: 'send Authorization: Bearer TOKEN; the first admin token is in the data folder, in the file admin-token',
+      const caller = await this.#identify(request);
+      const held = unboundedRole(caller.grants);
+      if (includesRole(held, role)) return;
+      if (held === undefined)
+        throw new WhochangedError('forbidden', 'this takes a role over all clusters and namespaces', {
+          hint: 'ask about your own namespaces: /v1/changes, /v1/objects, /v1/access, /v1/events',
         });
-      }
-      const caller = await this.#check(match[1]!);
-      request.caller = caller;
-      if (ROLES.indexOf(caller.role) < ROLES.indexOf(role)) {
+      throw new WhochangedError('forbidden', `this takes the role ${role}; "${caller.name}" has ${held}`);
+    };
+  }
+
+  /** A hook for routes that tenants may ask too; they must ask through `storeOf`. */
+  requireWithin(role: Role): Hook {
+    return async (request) => {
+      const caller = await this.#identify(request);
+      if (includesRole(unboundedRole(caller.grants), role)) return;
+      if (!includesRole(roleAnywhere(caller.grants), role))
         throw new WhochangedError(
           'forbidden',
-          `this takes the role ${role}; the token "${caller.name}" has ${caller.role}`,
+          `this takes the role ${role}; "${caller.name}" has a lesser one`,
         );
-      }
+      const { rows } = await this.#pool.query<{ id: number; name: string }>('select id, name from clusters');
+      const granted = caller.grants.filter((grant) => includesRole(grant.role, role));
+      const scope = scopeOf(granted, new Map(rows.map((row) => [row.name, row.id])));
+      request.tenant = await openTenantStore(this.#pool, scope);
     };
+  }
+
+  /** Where a request's questions are asked: everything, or what its tenant may see. */
+  storeOf(request: FastifyRequest): Store {
+    return request.tenant ?? { db: this.#db, pool: this.#pool };
   }
 
   /** Makes every token be looked up again: one was revoked. Other processes notice within CACHE_MS. */
@@ -56,15 +92,35 @@ export class TokenAuth {
     this.#known.clear();
   }
 
-  async #check(token: string): Promise<{ name: string; role: Role }> {
+  async #identify(request: FastifyRequest): Promise<Caller> {
+    const token = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
+    const caller =
+      (await this.#other(request, token)) ?? (token === undefined ? undefined : await this.#check(token));
+    if (!caller)
+      throw new WhochangedError('unauthenticated', 'no token', {
+        hint: 'send Authorization: Bearer TOKEN; the first admin token is in the data folder, in the file admin-token',
+      });
+    request.caller = caller;
+    return caller;
+  }
+
+  async #other(request: FastifyRequest, token: string | undefined): Promise<Caller | undefined> {
+    for (const authenticate of this.#others) {
+      const caller = await authenticate(request, token);
+      if (caller) return caller;
+    }
+    return undefined;
+  }
+
+  async #check(token: string): Promise<Caller> {
     const digest = createHash('sha256').update(token).digest();
     const key = digest.toString('hex');
     const now = Date.now();
     const cached = this.#known.get(key);
-    if (cached && now - cached.checkedAt < CACHE_MS && cached.expiresAt > now) return cached;
+    if (cached && now - cached.checkedAt < CACHE_MS && cached.expiresAt > now) return cached.caller;
     const row = await this.#db
       .selectFrom('api_tokens')
-      .select(['name', 'role', 'secret_sha256', 'expires_at'])
+      .select(['name', 'role', 'secret_sha256', 'expires_at', 'clusters', 'namespaces'])
       .where('secret_sha256', '=', digest)
       .where('revoked_at', 'is', null)
       .executeTakeFirst();
@@ -76,8 +132,12 @@ export class TokenAuth {
       });
     }
     if (this.#known.size > 10_000) this.#known.clear();
-    const known = { name: row.name, role: row.role, expiresAt, checkedAt: now };
-    this.#known.set(key, known);
-    return known;
+    const caller: Caller = {
+      name: row.name,
+      kind: 'token',
+      grants: [{ role: row.role, clusters: row.clusters, namespaces: row.namespaces }],
+    };
+    this.#known.set(key, { caller, expiresAt, checkedAt: now });
+    return caller;
   }
 }

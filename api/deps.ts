@@ -3,7 +3,7 @@ import type { Pool } from 'pg';
 import type { Registry } from 'prom-client';
 import type { GitProtocol } from '../core/git/repo-url.js';
 import type { Database } from '../store/schema.js';
-import type { TokenAuth } from './auth.js';
+import type { Auth } from './auth.js';
 
 export interface ReplayResult {
   stored: number;
@@ -18,7 +18,7 @@ export interface ApiDeps {
   db: Kysely<Database>;
   pool: Pool;
   /** One for all listeners, so that a revoked token is forgotten by each. */
-  auth: TokenAuth;
+  auth: Auth;
   registry: Registry;
   version: string;
   roles: string[];

@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { registerApi } from '../api/api.js';
-import { TokenAuth } from '../api/auth.js';
+import { Auth } from '../api/auth.js';
 import type { ApiDeps } from '../api/deps.js';
 import { readVersion } from '../cli/version.js';
 import { scanText } from '../core/redact/scan.js';
@@ -86,7 +86,7 @@ export async function start(config: Config, log: Logger, onFatal: (error: unknow
   const deps: ApiDeps = {
     db,
     pool: store.pool,
-    auth: new TokenAuth(db),
+    auth: new Auth(db, store.pool),
     registry,
     version: readVersion(),
     roles: config.roles,

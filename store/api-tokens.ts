@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { Kysely } from 'kysely';
 import type { ClientBase, Pool } from 'pg';
-import type { Role } from '../core/vocabulary.js';
+import type { Grant } from '../core/access/grants.js';
 import type { Database } from './schema.js';
 
 /** Tokens are `wc_` and 32 random bytes; the store keeps their SHA-256, which is enough for so much entropy. */
@@ -13,15 +13,21 @@ export function newSecret(prefix: 'wc' | 'wcs'): { secret: string; sha256: Buffe
 /** Creates an API token and returns it; it can't be read again. */
 export async function createApiToken(
   db: Pool | ClientBase,
-  token: { name: string; role: Role; expiresAt?: string },
+  token: { name: string; expiresAt?: string } & Pick<Grant, 'role'> & Partial<Grant>,
 ): Promise<string> {
   const { secret, sha256 } = newSecret('wc');
-  await db.query('insert into api_tokens (name, role, secret_sha256, expires_at) values ($1, $2, $3, $4)', [
-    token.name,
-    token.role,
-    sha256,
-    token.expiresAt ?? null,
-  ]);
+  await db.query(
+    `insert into api_tokens (name, role, secret_sha256, expires_at, clusters, namespaces)
+     values ($1, $2, $3, $4, $5, $6)`,
+    [
+      token.name,
+      token.role,
+      sha256,
+      token.expiresAt ?? null,
+      token.clusters ?? null,
+      token.namespaces ?? null,
+    ],
+  );
   return secret;
 }
 
@@ -29,7 +35,7 @@ export async function createApiToken(
 export function findApiTokens(db: Kysely<Database>) {
   return db
     .selectFrom('api_tokens')
-    .select(['id', 'name', 'role', 'created_at', 'expires_at', 'revoked_at'])
+    .select(['id', 'name', 'role', 'clusters', 'namespaces', 'created_at', 'expires_at', 'revoked_at'])
     .orderBy('id', 'desc')
     .execute();
 }

@@ -1,4 +1,5 @@
 import type { Generated } from 'kysely';
+import type { CallerKind } from '../core/access/grants.js';
 import type { Person, Signature } from '../core/approval/facts.js';
 import type { Level, Stage } from '../core/audit-event.js';
 import type { Flag } from '../core/change.js';
@@ -24,6 +25,7 @@ export interface Database {
   source_credentials: SourceCredentialTable;
   source_health: SourceHealthTable;
   api_tokens: ApiTokenTable;
+  access_events: AccessEventTable;
   users: UserTable;
   user_agents: UserAgentTable;
   objects: ObjectTable;
@@ -88,6 +90,25 @@ interface ApiTokenTable {
   created_at: Generated<string>;
   expires_at: string | null;
   revoked_at: string | null;
+  clusters: string[] | null;
+  namespaces: string[] | null;
+}
+
+export interface AccessEventTable {
+  seq: string;
+  at: string;
+  caller: string;
+  caller_kind: CallerKind;
+  role: string | null;
+  clusters: string[] | null;
+  namespaces: string[] | null;
+  method: string;
+  route: string;
+  target: string;
+  status: number;
+  source_ip: string;
+  request_id: string;
+  digest: Buffer;
 }
 
 interface UserTable {

@@ -36,8 +36,8 @@ function accessItem(item: ChangeItem): Static<typeof AccessSchema> {
 
 const ACCESS_SUBRESOURCES = ['exec', 'attach', 'portforward', 'proxy', 'ephemeralcontainers'];
 
-export function accessRoutes({ server, deps, auth }: Api): void {
-  const onRequest = auth.require('reader');
+export function accessRoutes({ server, auth }: Api): void {
+  const onRequest = auth.requireWithin('reader');
 
   server.get(
     '/v1/access',
@@ -50,14 +50,16 @@ export function accessRoutes({ server, deps, auth }: Api): void {
         response: { 200: pageSchema(AccessSchema) },
       },
     },
-    async ({ query }) => {
+    async (request) => {
+      const { db } = auth.storeOf(request);
+      const { query } = request;
       const { limit = 50, cursor, all: withRefused, ...rest } = query;
       const filter = {
         ...readFilter(rest),
         classes: withRefused ? ['access' as const, 'rejected' as const] : ['access' as const],
         ...(withRefused && { subresources: ACCESS_SUBRESOURCES }),
       };
-      const page = await findChanges(deps.db, {
+      const page = await findChanges(db, {
         filter,
         all: false,
         ascending: false,
@@ -79,14 +81,16 @@ export function accessRoutes({ server, deps, auth }: Api): void {
         response: { 200: pageSchema(ChangeSchema) },
       },
     },
-    async ({ query }) => {
+    async (request) => {
+      const { db } = auth.storeOf(request);
+      const { query } = request;
       const { limit = 50, cursor, all: withControllers, ...rest } = query;
       const filter = {
         ...readFilter(rest),
         classes: ['secret_read' as const],
         withoutControllers: !withControllers,
       };
-      const page = await findChanges(deps.db, {
+      const page = await findChanges(db, {
         filter,
         all: false,
         ascending: false,

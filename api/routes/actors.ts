@@ -11,11 +11,11 @@ import { PageQuery } from './changes.js';
 
 const Counts = Type.Record(Type.String(), Type.Integer());
 
-export function actorRoutes({ server, deps, auth }: Api): void {
+export function actorRoutes({ server, auth }: Api): void {
   server.get(
     '/v1/actors/:username/activity',
     {
-      onRequest: auth.require('reader'),
+      onRequest: auth.requireWithin('reader'),
       schema: {
         tags: ['actors'],
         summary: 'What somebody did',
@@ -39,16 +39,19 @@ export function actorRoutes({ server, deps, auth }: Api): void {
         },
       },
     },
-    async ({ params, query }) => {
+    async (request) => {
+      const { db } = auth.storeOf(request);
+      const { params, query } = request;
       const since = readTime('since', query.since);
       const until = readTime('until', query.until);
       const window = { ...(since !== undefined && { since }), ...(until !== undefined && { until }) };
-      const summary = await findActorSummary(deps.db, params.username, window);
-      if (!summary)
+      const summary = await findActorSummary(db, params.username, window);
+      // That somebody exists is itself the other tenants' business.
+      if (!summary || (request.tenant && summary.first_at === null))
         throw new WhochangedError('not_found', `nobody called "${params.username}" was ever seen`, {
           hint: 'usernames are as the apiserver knows them, such as system:serviceaccount:ci:deployer',
         });
-      const page = await findChanges(deps.db, {
+      const page = await findChanges(db, {
         filter: { ...window, actors: [params.username] },
         all: false,
         ascending: false,

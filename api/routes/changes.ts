@@ -106,8 +106,8 @@ function readLabel(text: string): string {
 
 const TAGS = ['changes'];
 
-export function changeRoutes({ server, deps, auth }: Api): void {
-  const onRequest = auth.require('reader');
+export function changeRoutes({ server, auth }: Api): void {
+  const onRequest = auth.requireWithin('reader');
 
   server.get(
     '/v1/changes',
@@ -121,17 +121,18 @@ export function changeRoutes({ server, deps, auth }: Api): void {
       },
     },
     async (request) => {
+      const { db } = auth.storeOf(request);
       const { query } = request;
       const filter = readFilter(query);
       const limit = query.limit ?? 50;
       if (query.after_seq !== undefined) {
-        const [cluster, ...others] = await findClusters(deps.db, filter.clusters);
+        const [cluster, ...others] = await findClusters(db, filter.clusters);
         if (!cluster || others.length > 0)
           throw new WhochangedError('invalid_request', 'after_seq: takes exactly one cluster', {
             hint: 'add cluster=NAME',
           });
         const rows = await findChangesAfter(
-          deps.db,
+          db,
           cluster.id,
           query.after_seq,
           filter,
@@ -140,7 +141,7 @@ export function changeRoutes({ server, deps, auth }: Api): void {
         );
         return { items: rows.map(changeItem), next: rows.at(-1)?.seq ?? query.after_seq };
       }
-      const page = await findChanges(deps.db, {
+      const page = await findChanges(db, {
         filter,
         all: query.all ?? false,
         ascending: query.order === 'asc',
@@ -161,10 +162,10 @@ export function changeRoutes({ server, deps, auth }: Api): void {
         response: { 200: Type.Record(Type.String(), Type.String()) },
       },
     },
-    async () => {
+    async (request) => {
+      const { db } = auth.storeOf(request);
       const ends: Record<string, string> = {};
-      for (const { id, name } of await findClusters(deps.db, undefined))
-        ends[name] = await findLastSeq(deps.db, id);
+      for (const { id, name } of await findClusters(db, undefined)) ends[name] = await findLastSeq(db, id);
       return ends;
     },
   );
@@ -182,6 +183,7 @@ export function changeRoutes({ server, deps, auth }: Api): void {
         },
       },
       async (request, reply) => {
+        const { db, pool } = auth.storeOf(request);
         const { query } = request;
         const question: ChangeQuestion = {
           filter: readFilter(query),
@@ -190,8 +192,8 @@ export function changeRoutes({ server, deps, auth }: Api): void {
           after: undefined,
           limit: 0,
         };
-        const statements = await statementsOf(deps.db, question, undefined);
-        const rows = streamRows(deps.pool, deps.db, statements);
+        const statements = await statementsOf(db, question, undefined);
+        const rows = streamRows(pool, db, statements);
         const lines = async function* () {
           if (format === 'csv') yield csvHeader();
           for await (const row of rows)
@@ -241,10 +243,11 @@ export function changeRoutes({ server, deps, auth }: Api): void {
       },
     },
     async (request) => {
-      const row = await findChange(deps.db, request.params.id);
+      const { db } = auth.storeOf(request);
+      const row = await findChange(db, request.params.id);
       if (!row) throw new WhochangedError('not_found', `no change has the id ${request.params.id}`);
-      const detail = await findChangeDetail(deps.db, row);
-      const consequences = await findConsequences(deps.db, row.cluster, row.change_id, 100);
+      const detail = await findChangeDetail(db, row);
+      const consequences = await findConsequences(db, row.cluster, row.change_id, 100);
       return {
         ...changeItem({ ...row, diff: detail.diff ?? null }),
         ...detail.extra,
@@ -258,7 +261,8 @@ export function changeRoutes({ server, deps, auth }: Api): void {
       `/v1/changes/:id/${side}`,
       { onRequest, schema: { tags: TAGS, summary: `The object ${side} a change`, params: Params } },
       async (request) => {
-        const found = await findBody(deps.db, request.params.id, side);
+        const { db } = auth.storeOf(request);
+        const found = await findBody(db, request.params.id, side);
         if (!found)
           throw new WhochangedError(
             'not_found',

@@ -61,8 +61,8 @@ function eventItem(row: EventRow) {
 
 const TAGS = ['events'];
 
-export function eventRoutes({ server, deps, auth }: Api): void {
-  const onRequest = auth.require('reader');
+export function eventRoutes({ server, auth }: Api): void {
+  const onRequest = auth.requireWithin('reader');
   const Query = Type.Object({
     ...PageQuery,
     cluster: Type.Optional(Type.String({ description: 'needed where there are several' })),
@@ -84,9 +84,11 @@ export function eventRoutes({ server, deps, auth }: Api): void {
         response: { 200: pageSchema(EventSchema) },
       },
     },
-    async ({ query }) => {
+    async (request) => {
+      const { db } = auth.storeOf(request);
+      const { query } = request;
       const [cluster, ...others] = await findClusters(
-        deps.db,
+        db,
         query.cluster === undefined ? undefined : [query.cluster],
       );
       if (!cluster) return { items: [], next: null };
@@ -101,13 +103,7 @@ export function eventRoutes({ server, deps, auth }: Api): void {
         ...(since !== undefined && { since }),
         ...(until !== undefined && { until }),
       };
-      const page = await findEvents(
-        deps.db,
-        cluster.id,
-        filter,
-        decodeCursor(query.cursor),
-        query.limit ?? 50,
-      );
+      const page = await findEvents(db, cluster.id, filter, decodeCursor(query.cursor), query.limit ?? 50);
       return { items: page.items.map(eventItem), next: page.next };
     },
   );
@@ -129,10 +125,12 @@ export function eventRoutes({ server, deps, auth }: Api): void {
         response: { 200: One },
       },
     },
-    async ({ params }) => {
-      const row = await findEvent(deps.db, params.eventID);
+    async (request) => {
+      const { db } = auth.storeOf(request);
+      const { params } = request;
+      const row = await findEvent(db, params.eventID);
       if (!row) throw new WhochangedError('not_found', 'no event has this id');
-      const { event, digestVerified } = await findRawEvent(deps.db, row);
+      const { event, digestVerified } = await findRawEvent(db, row);
       const times = {
         requestReceivedTimestamp: formatMicros(event.requestReceivedTimestamp),
         stageTimestamp: formatMicros(event.stageTimestamp),
@@ -158,7 +156,7 @@ export function eventRoutes({ server, deps, auth }: Api): void {
   server.get(
     '/v1/findings',
     {
-      onRequest,
+      onRequest: auth.require('reader'),
       schema: {
         tags: TAGS,
         summary: 'What looks wrong in the evidence itself',
@@ -166,8 +164,10 @@ export function eventRoutes({ server, deps, auth }: Api): void {
         response: { 200: pageSchema(Finding) },
       },
     },
-    async ({ query }) => {
-      const page = await findFindings(deps.db, decodeCursor(query.cursor), query.limit ?? 50);
+    async (request) => {
+      const { db } = auth.storeOf(request);
+      const { query } = request;
+      const page = await findFindings(db, decodeCursor(query.cursor), query.limit ?? 50);
       return {
         items: page.items.map((row) => ({
           id: row.id,

@@ -14,6 +14,7 @@ import { CERTAINTIES, EVENT_CLASSES } from '../../core/vocabulary.js';
 import { findClusters } from '../../store/queries/change-filter.js';
 import { decodeCursor } from '../../store/queries/cursor.js';
 import { findHistory, findObjects, findState, type StateRow } from '../../store/queries/objects.js';
+import type { Store } from '../../store/tenant.js';
 import type { Api } from '../api.js';
 import { changeItem, objectItem } from '../change-item.js';
 import { ChangeSchema, FieldChangeSchema, ObjectSchema, pageSchema, words } from '../change-schema.js';
@@ -62,11 +63,14 @@ const DOUBTS: Record<Doubt, string> = {
 const TAGS = ['objects'];
 const BASE = '/v1/objects/:cluster/:group/:resource/:namespace/:name';
 
-export function objectRoutes({ server, deps, auth }: Api): void {
-  const onRequest = auth.require('reader');
+export function objectRoutes({ server, auth }: Api): void {
+  const onRequest = auth.requireWithin('reader');
 
-  const locate = async (params: Static<typeof Params>): Promise<{ clusterID: number; key: ObjectKey }> => {
-    const [cluster] = await findClusters(deps.db, [params.cluster]);
+  const locate = async (
+    db: Store['db'],
+    params: Static<typeof Params>,
+  ): Promise<{ clusterID: number; key: ObjectKey }> => {
+    const [cluster] = await findClusters(db, [params.cluster]);
     if (!cluster) throw new WhochangedError('not_found', `no cluster is called "${params.cluster}"`);
     const key = {
       apiGroup: params.group === 'core' ? '' : params.group,
@@ -76,9 +80,9 @@ export function objectRoutes({ server, deps, auth }: Api): void {
     };
     return { clusterID: cluster.id, key };
   };
-  const stateAt = async (params: Static<typeof Params>, at: string) => {
-    const { clusterID, key } = await locate(params);
-    return findState(deps.db, clusterID, key, at);
+  const stateAt = async (db: Store['db'], params: Static<typeof Params>, at: string) => {
+    const { clusterID, key } = await locate(db, params);
+    return findState(db, clusterID, key, at);
   };
   const now = () => formatMicros(Date.now() * 1000);
 
@@ -104,11 +108,13 @@ export function objectRoutes({ server, deps, auth }: Api): void {
         },
       },
     },
-    async ({ query }) => {
+    async (request) => {
+      const { db } = auth.storeOf(request);
+      const { query } = request;
       const items: Array<{ cluster: string; object: ReturnType<typeof objectItem> }> = [];
       const limit = query.limit ?? 50;
       for (const cluster of await findClusters(
-        deps.db,
+        db,
         query.cluster === undefined ? undefined : [query.cluster],
       )) {
         const filter = {
@@ -116,7 +122,7 @@ export function objectRoutes({ server, deps, auth }: Api): void {
           ...(query.namespace !== undefined && { namespace: query.namespace }),
           ...(query.name !== undefined && { name: query.name }),
         };
-        const rows = await findObjects(deps.db, cluster.id, filter, limit - items.length);
+        const rows = await findObjects(db, cluster.id, filter, limit - items.length);
         items.push(...rows.map((row) => ({ cluster: cluster.name, object: objectItem(row) })));
         if (items.length >= limit) break;
       }
@@ -141,10 +147,11 @@ export function objectRoutes({ server, deps, auth }: Api): void {
       },
     },
     async (request) => {
-      const { clusterID, key } = await locate(request.params);
+      const { db } = auth.storeOf(request);
+      const { clusterID, key } = await locate(db, request.params);
       const classes = request.query.class === undefined ? undefined : [request.query.class].flat();
       const page = await findHistory(
-        deps.db,
+        db,
         clusterID,
         key,
         classes,
@@ -171,11 +178,11 @@ export function objectRoutes({ server, deps, auth }: Api): void {
         response: { 200: StateSchema },
       },
     },
-    async (request) =>
-      stateItem(
-        await stateAt(request.params, readTime('at', request.query.at) ?? now()),
-        request.query.fields ?? true,
-      ),
+    async (request) => {
+      const { db } = auth.storeOf(request);
+      const state = await stateAt(db, request.params, readTime('at', request.query.at) ?? now());
+      return stateItem(state, request.query.fields ?? true);
+    },
   );
 
   const CompareQuery = Type.Object({ from: Type.String(), to: Type.Optional(Type.String()) });
@@ -197,8 +204,9 @@ export function objectRoutes({ server, deps, auth }: Api): void {
       },
     },
     async (request) => {
-      const from = await stateAt(request.params, readTime('from', request.query.from)!);
-      const to = await stateAt(request.params, readTime('to', request.query.to) ?? now());
+      const { db } = auth.storeOf(request);
+      const from = await stateAt(db, request.params, readTime('from', request.query.from)!);
+      const to = await stateAt(db, request.params, readTime('to', request.query.to) ?? now());
       return { from: stateItem(from, false), to: stateItem(to, false), diff: compared(from, to) };
     },
   );
@@ -225,8 +233,9 @@ export function objectRoutes({ server, deps, auth }: Api): void {
       },
     },
     async (request, reply) => {
+      const { db } = auth.storeOf(request);
       const at = readTime('to', request.query.to)!;
-      const then = await stateAt(request.params, at);
+      const then = await stateAt(db, request.params, at);
       if (!then?.object || then.deleted) {
         throw new WhochangedError(
           'not_found',
@@ -239,7 +248,7 @@ export function objectRoutes({ server, deps, auth }: Api): void {
         warnings.unshift(
           `the state at ${at} is ${then.certainty}, not seen in whole: look at its fields before you apply it`,
         );
-      const current = await stateAt(request.params, now());
+      const current = await stateAt(db, request.params, now());
       if (!current || current.deleted)
         warnings.push('the object does not exist now: applying this creates it anew');
       const manifest = stringify(object, { lineWidth: 0 });

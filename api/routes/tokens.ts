@@ -7,10 +7,13 @@ import { words } from '../change-schema.js';
 import { readTime } from '../times.js';
 
 const Time = Type.Union([Type.String(), Type.Null()]);
+const Names = Type.Union([Type.Array(Type.String()), Type.Null()], { description: 'null: all' });
 const Token = Type.Object({
   id: Type.Integer(),
   name: Type.String(),
   role: words(ROLES),
+  clusters: Names,
+  namespaces: Names,
   createdAt: Type.String(),
   expiresAt: Time,
   revokedAt: Time,
@@ -24,6 +27,8 @@ export function tokenRoutes({ server, deps, auth }: Api): void {
       id: row.id,
       name: row.name,
       role: row.role,
+      clusters: row.clusters,
+      namespaces: row.namespaces,
       createdAt: row.created_at,
       expiresAt: row.expires_at,
       revokedAt: row.revoked_at,
@@ -45,6 +50,18 @@ export function tokenRoutes({ server, deps, auth }: Api): void {
   const Create = Type.Object({
     name: Type.String({ minLength: 1, maxLength: 100 }),
     role: words(ROLES),
+    clusters: Type.Optional(
+      Type.Array(Type.String({ minLength: 1, pattern: '^[^,/]+$' }), {
+        minItems: 1,
+        description: 'the token sees these clusters only; all where it is left out',
+      }),
+    ),
+    namespaces: Type.Optional(
+      Type.Array(Type.String({ minLength: 1, pattern: '^[a-z0-9-]+$' }), {
+        minItems: 1,
+        description: 'the token sees these namespaces only; all where it is left out',
+      }),
+    ),
     expiresAt: Type.Optional(Type.String({ description: 'RFC 3339' })),
   });
   server.post(
@@ -63,6 +80,8 @@ export function tokenRoutes({ server, deps, auth }: Api): void {
       const token = await createApiToken(deps.pool, {
         name: body.name,
         role: body.role,
+        ...(body.clusters && { clusters: body.clusters }),
+        ...(body.namespaces && { namespaces: body.namespaces }),
         ...(expiresAt !== undefined && { expiresAt }),
       });
       return reply.code(201).send({ token });

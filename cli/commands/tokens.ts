@@ -1,5 +1,12 @@
 import { type Command, Option } from 'commander';
-import { createContext, type GlobalFlags, timeOption, wholeNumber, writeStructured } from '../context.js';
+import {
+  collect,
+  createContext,
+  type GlobalFlags,
+  timeOption,
+  wholeNumber,
+  writeStructured,
+} from '../context.js';
 import { examples } from '../examples.js';
 import { clock } from '../render/text.js';
 import { writeTable } from './lists.js';
@@ -8,9 +15,18 @@ interface TokenItem {
   id: number;
   name: string;
   role: string;
+  clusters: string[] | null;
+  namespaces: string[] | null;
   createdAt: string;
   expiresAt: string | null;
   revokedAt: string | null;
+}
+
+/** The bounds of a tenant's token; empty for one that sees everything. */
+function within({ clusters, namespaces }: TokenItem): string {
+  return [clusters?.join(',') ?? (namespaces ? '*' : ''), namespaces?.join(',') ?? '']
+    .filter(Boolean)
+    .join('/');
 }
 
 export function tokenCommands(program: Command): void {
@@ -25,16 +41,23 @@ export function tokenCommands(program: Command): void {
     .description('a new token, shown once')
     .argument('<NAME>', 'whose it is, or what for')
     .addOption(new Option('--role <role>').choices(['reader', 'operator', 'admin']).default('reader'))
+    .option('--cluster <cluster>', 'bound to this cluster; may be repeated', collect)
+    .option('-n, --namespace <namespace>', 'bound to this namespace; may be repeated', collect)
     .option('--expires-at <time>', 'RFC 3339', timeOption('--expires-at'));
   examples(create, [
     ['token create alice', 'a reader'],
     ['token create ci --role operator --expires-at 2027-01-01T00:00:00Z > ci-token', 'for a while'],
+    ['token create team-shop --cluster prod -n shop -n shop-db', 'a tenant: sees these namespaces only'],
   ]).action(async (name: string, _flags: unknown, called: Command) => {
-    const flags = called.optsWithGlobals<GlobalFlags & { role: string; expiresAt?: string }>();
+    const flags = called.optsWithGlobals<
+      GlobalFlags & { role: string; cluster?: string[]; namespace?: string[]; expiresAt?: string }
+    >();
     const context = createContext(flags, 'one');
     const made = await context.client.post<{ token: string }>('/v1/tokens', {
       name,
       role: flags.role,
+      ...(flags.cluster && { clusters: flags.cluster }),
+      ...(flags.namespace && { namespaces: flags.namespace }),
       ...(flags.expiresAt && { expiresAt: flags.expiresAt }),
     });
     if (!writeStructured(context, made)) context.out(`${made.token}\n`);
@@ -55,6 +78,7 @@ export function tokenCommands(program: Command): void {
         { head: 'ID', value: (row) => String(row.id) },
         { head: 'NAME', value: (row) => row.name, most: 30 },
         { head: 'ROLE', value: (row) => row.role },
+        { head: 'WITHIN', value: within },
         { head: 'CREATED', value: (row) => clock(row.createdAt, utc) },
         { head: 'VALID', value: valid, flexible: true },
       ]);

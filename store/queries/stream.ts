@@ -7,7 +7,7 @@ const ROWS_AT_ONCE = 500;
 
 /** Rows of statements one after the other, read through a cursor as fast as the reader takes them. */
 export async function* streamRows<T>(
-  pool: Pool,
+  pool: Pick<Pool, 'connect'>,
   db: Kysely<Database>,
   statements: RawBuilder<T>[],
 ): AsyncGenerator<T> {

@@ -17,6 +17,7 @@ const ROLE_OF: Record<string, 'none' | 'operator' | 'admin'> = {
   'POST /v1/sources/{name}/rotate': 'operator',
   'POST /v1/sources/{name}/disable': 'operator',
   'GET /v1/log/verify': 'admin',
+  'GET /v1/access-events': 'admin',
   'GET /v1/tokens': 'admin',
   'POST /v1/tokens': 'admin',
   'DELETE /v1/tokens/{id}': 'admin',

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import type { Pool } from 'pg';
 import { readConfig } from '../../main/config.js';
 import { createLogger } from '../../main/log.js';
 import { start } from '../../main/start.js';
@@ -21,6 +22,7 @@ export interface RunningApi {
   adminToken: string;
   /** Of its database. */
   databaseURL: string;
+  pool: Pool;
   /** Asks the database itself. */
   query(sql: string): Promise<unknown>;
   /** Of the source `default` of cluster `default`. */
@@ -64,6 +66,7 @@ export async function startApi(): Promise<RunningApi> {
     folder,
     adminToken,
     databaseURL: database.url,
+    pool: database.pool,
     query: (sql) => database.pool.query(sql),
     sourceToken,
     log: () => logged,

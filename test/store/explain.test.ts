@@ -3,7 +3,7 @@ import { Kysely, PostgresDialect } from 'kysely';
 import { Registry } from 'prom-client';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { registerApi } from '../../api/api.js';
-import { TokenAuth } from '../../api/auth.js';
+import { Auth } from '../../api/auth.js';
 import { fillLedger } from '../../bench/fill.js';
 import { Traffic } from '../../bench/traffic.js';
 import { createApiToken } from '../../store/api-tokens.js';
@@ -36,7 +36,7 @@ beforeAll(async () => {
   await registerApi(server, {
     db,
     pool,
-    auth: new TokenAuth(db),
+    auth: new Auth(db, pool),
     registry: new Registry(),
     version: 'test',
     roles: ['api'],

@@ -1,0 +1,106 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Pool } from 'pg';
+import type { AccessEvent } from '../core/access/access-event.js';
+import { roleAnywhere } from '../core/access/grants.js';
+import { WhochangedError } from '../core/errors.js';
+import { appendAccessEvents, MAX_ACCESS_EVENTS } from '../store/access-events.js';
+
+const MAX_TARGET = 2000;
+/** Whether somebody asked of it is nobody's business: probes, and the description of the API. */
+const UNRECORDED = /^\/(healthz|readyz|docs|openapi\.json)/;
+
+interface Waiting {
+  event: AccessEvent;
+  resolve: () => void;
+  reject: (error: unknown) => void;
+}
+
+/** Records requests; those that end at the same time share a transaction. */
+class AccessLog {
+  readonly #pool: Pool;
+  #waiting: Waiting[] = [];
+  #writing = false;
+
+  constructor(pool: Pool) {
+    this.#pool = pool;
+  }
+
+  /** Resolves once the event is durable. */
+  append(event: AccessEvent): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ event, resolve, reject });
+      if (!this.#writing) void this.#write();
+    });
+  }
+
+  async #write(): Promise<void> {
+    this.#writing = true;
+    while (this.#waiting.length > 0) {
+      const group = this.#waiting.splice(0, MAX_ACCESS_EVENTS);
+      try {
+        await appendAccessEvents(
+          this.#pool,
+          group.map((item) => item.event),
+        );
+        for (const item of group) item.resolve();
+      } catch (error) {
+        for (const item of group) item.reject(error);
+      }
+    }
+    this.#writing = false;
+  }
+}
+
+/**
+ * Records every request to the API before it is answered: what can't be recorded is not answered. Then ends the
+ * tenant's transaction, if there was one.
+ */
+export function recordAccess(server: FastifyInstance, pool: Pool): void {
+  const log = new AccessLog(pool);
+  server.decorateRequest('tenant', undefined);
+  server.addHook('onSend', async (request, reply, payload) => {
+    const route = request.routeOptions.url;
+    if (route === undefined || UNRECORDED.test(route) || reply.statusCode >= 500) return payload;
+    try {
+      await log.append(accessEventOf(request, reply, route));
+    } catch (cause) {
+      throw new WhochangedError(
+        'store_unavailable',
+        'the request could not be recorded, so it is not answered',
+        {
+          hint: 'try again; Postgres is away',
+          retryAfter: 5,
+          cause,
+        },
+      );
+    }
+    return payload;
+  });
+  server.addHook('onResponse', async (request) => endTenant(request));
+  server.addHook('onRequestAbort', async (request) => endTenant(request));
+}
+
+async function endTenant(request: FastifyRequest): Promise<void> {
+  const { tenant } = request;
+  request.tenant = undefined;
+  await tenant?.release();
+}
+
+function accessEventOf(request: FastifyRequest, reply: FastifyReply, route: string): AccessEvent {
+  const { caller } = request;
+  const bounds = caller?.grants.length === 1 ? caller.grants[0] : undefined;
+  return {
+    at: Date.now() * 1000,
+    caller: caller?.name ?? '',
+    callerKind: caller?.kind ?? 'none',
+    role: roleAnywhere(caller?.grants ?? []) ?? null,
+    clusters: bounds?.clusters ?? null,
+    namespaces: bounds?.namespaces ?? null,
+    method: request.method,
+    route,
+    target: request.url.slice(0, MAX_TARGET).replaceAll('\0', ''),
+    status: reply.statusCode,
+    sourceIP: request.ip,
+    requestID: String(request.id),
+  };
+}

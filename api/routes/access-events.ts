@@ -1,0 +1,74 @@
+import { Type } from 'typebox';
+import { CALLER_KINDS } from '../../core/access/grants.js';
+import { findAccessEvents } from '../../store/access-events.js';
+import type { Api } from '../api.js';
+import { pageSchema, words } from '../change-schema.js';
+import { readTime } from '../times.js';
+
+const Names = Type.Union([Type.Array(Type.String()), Type.Null()], { description: 'null: all' });
+const AccessEventSchema = Type.Object({
+  seq: Type.String(),
+  at: Type.String(),
+  caller: Type.String({ description: 'empty where nobody could be told' }),
+  callerKind: words(CALLER_KINDS),
+  role: Type.Union([Type.String(), Type.Null()]),
+  clusters: Names,
+  namespaces: Names,
+  method: Type.String(),
+  route: Type.String(),
+  target: Type.String(),
+  status: Type.Integer(),
+  sourceIP: Type.String(),
+  requestID: Type.String(),
+});
+
+/** Who looked: every request to this API. */
+export function accessEventRoutes({ server, deps, auth }: Api): void {
+  server.get(
+    '/v1/access-events',
+    {
+      onRequest: auth.require('admin'),
+      schema: {
+        tags: ['access events'],
+        summary: 'Who asked this API for what, newest first',
+        querystring: Type.Object({
+          caller: Type.Optional(Type.String()),
+          since: Type.Optional(Type.String()),
+          until: Type.Optional(Type.String()),
+          cursor: Type.Optional(Type.String({ pattern: '^[0-9]{1,18}$' })),
+          limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+        }),
+        response: { 200: pageSchema(AccessEventSchema) },
+      },
+    },
+    async ({ query }) => {
+      const limit = query.limit ?? 50;
+      const since = readTime('since', query.since);
+      const until = readTime('until', query.until);
+      const filter = {
+        ...(query.caller !== undefined && { caller: query.caller }),
+        ...(since !== undefined && { since }),
+        ...(until !== undefined && { until }),
+      };
+      const rows = await findAccessEvents(deps.db, filter, query.cursor, limit + 1);
+      return {
+        items: rows.slice(0, limit).map((row) => ({
+          seq: row.seq,
+          at: row.at,
+          caller: row.caller,
+          callerKind: row.caller_kind,
+          role: row.role,
+          clusters: row.clusters,
+          namespaces: row.namespaces,
+          method: row.method,
+          route: row.route,
+          target: row.target,
+          status: row.status,
+          sourceIP: row.source_ip,
+          requestID: row.request_id,
+        })),
+        next: rows.length > limit ? rows[limit - 1]!.seq : null,
+      };
+    },
+  );
+}

@@ -1,0 +1,187 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openTenantStore } from '../../store/tenant.js';
+import { type Answer, allItems, ask } from '../harness/api-client.js';
+import { Cluster, eventList } from '../harness/events.js';
+import { type RunningApi, startApi } from '../harness/running-api.js';
+
+/** What only the other tenant may see: it stands in names, images and users of namespace `vault`. */
+const FOREIGN = /vault|mallory/;
+
+let api: RunningApi;
+let tenant: string;
+let foreignChange: string;
+let foreignEvent: string;
+let ownChange: string;
+let operations: Array<{ method: string; path: string }>;
+
+beforeAll(async () => {
+  api = await startApi();
+  const cluster = new Cluster();
+  const own = [
+    cluster.deployment('create', 'web', { image: 'web:1' }),
+    cluster.deployment('update', 'web', { image: 'web:2' }),
+  ];
+  const foreign = [1, 2].map((n) =>
+    cluster.write(
+      n === 1 ? 'create' : 'update',
+      { resource: 'configmaps', namespace: 'vault', name: 'vault-settings' },
+      { kind: 'ConfigMap', data: { mode: `vault-${n}` } },
+      { user: { username: 'mallory@example.com', groups: ['vault-team'] } },
+    ),
+  );
+  const clusterWide = cluster.write(
+    'create',
+    { group: 'rbac.authorization.k8s.io', resource: 'clusterroles', namespace: '', name: 'vault-admin' },
+    { kind: 'ClusterRole' },
+    { user: { username: 'mallory@example.com' } },
+  );
+  await api.post(eventList([...own, ...foreign, clusterWide]));
+  const created = await ask(api, '/v1/tokens', {
+    method: 'POST',
+    body: { name: 'team-shop', role: 'admin', clusters: ['default'], namespaces: ['shop'] },
+  });
+  tenant = created.json.token;
+  const all = await allItems(api, '/v1/changes', 100);
+  foreignChange = all.find((item) => item.object.namespace === 'vault').id;
+  ownChange = all.find((item) => item.object.namespace === 'shop').id;
+  foreignEvent = (await ask(api, `/v1/changes/${foreignChange}`)).json.events[0].eventID;
+  const document = (await ask(api, '/openapi.json', { token: null })).json;
+  operations = Object.entries(document.paths as Record<string, object>).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => ({ method: method.toUpperCase(), path })),
+  );
+});
+afterAll(() => api.stop());
+
+const asTenant = (path: string, method = 'GET'): Promise<Answer> => ask(api, path, { method, token: tenant });
+
+/** The route, asked for what is another's. */
+function aimed(path: string): string {
+  return path
+    .replace(
+      '/objects/{cluster}/{group}/{resource}/{namespace}/{name}',
+      '/objects/default/core/configmaps/vault/vault-settings',
+    )
+    .replace('/changes/{id}', `/changes/${foreignChange}`)
+    .replace('{eventID}', foreignEvent)
+    .replace('{username}', 'mallory@example.com')
+    .replace('{id}', '1')
+    .replace(/\{\w+\}/g, 'default');
+}
+
+/** What the routes with needed parameters are asked with. */
+const QUERIES: Record<string, string> = {
+  '/compare': '?from=2026-03-02T00:00:00Z',
+  '/rollback': '?to=2026-03-03T00:00:00Z',
+};
+
+describe('a tenant', () => {
+  it('is told nothing of another, whichever route it asks', async () => {
+    expect(operations.length).toBeGreaterThan(30);
+    for (const { method, path } of operations) {
+      if (['/healthz', '/readyz'].includes(path)) continue;
+      const query = Object.entries(QUERIES).find(([end]) => path.endsWith(end))?.[1] ?? '';
+      const answer = await asTenant(aimed(path) + query, method);
+      const asked = `${method} ${path}`;
+      expect([asked, [200, 403, 404].includes(answer.status)]).toEqual([asked, true]);
+      // An error may repeat what was asked for, which the asker knows.
+      if (answer.status === 200) expect([asked, FOREIGN.exec(answer.text)]).toEqual([asked, null]);
+    }
+  });
+
+  it('sees its own changes, objects, events and actors', async () => {
+    const changes = await allItems(api, '/v1/changes', 100).then((all) => all.length);
+    expect(changes).toBe(5);
+    const { json } = await asTenant('/v1/changes');
+    expect(json.items.map((item: { object: { name: string } }) => item.object.name)).toEqual(['web', 'web']);
+    expect((await asTenant(`/v1/changes/${ownChange}`)).json.id).toBe(ownChange);
+    expect((await asTenant('/v1/objects')).json.items).toHaveLength(1);
+    expect((await asTenant('/v1/events')).json.items).toHaveLength(2);
+    expect((await asTenant('/v1/actors/alice@example.com/activity')).json.items).toHaveLength(2);
+    expect((await asTenant('/v1/changes.ndjson')).text.trim().split('\n')).toHaveLength(2);
+    const state = await asTenant('/v1/objects/default/apps/deployments/shop/web/state');
+    expect(state.json.object.spec.template.spec.containers[0].image).toBe('web:2');
+  });
+
+  it('may not do what is not bounded by its namespaces, however high its role', async () => {
+    for (const [method, path] of [
+      ['GET', '/v1/tokens'],
+      ['GET', '/v1/sources'],
+      ['GET', '/v1/access-events'],
+      ['GET', '/metrics'],
+      ['POST', '/v1/jobs/attribute/run'],
+    ] as const) {
+      const answer = await asTenant(path, method);
+      expect([path, answer.status, answer.json.code]).toEqual([path, 403, 'forbidden']);
+    }
+  });
+
+  it('leaves no trace of its bounds on the connection it used', async () => {
+    for (let i = 0; i < 30; i++) await asTenant(`/v1/changes/${i % 2 ? ownChange : foreignChange}`);
+    expect(await allItems(api, '/v1/changes', 100)).toHaveLength(5);
+  });
+});
+
+describe('Postgres itself', () => {
+  it('shows a tenant its rows only, and no table that was not granted', async () => {
+    const { rows } = (await api.query(`select id from clusters where name = 'default'`)) as {
+      rows: Array<{ id: number }>;
+    };
+    const store = await openTenantStore(api.pool, [`${rows[0]!.id}/shop`]);
+    try {
+      const names = await store.pool.query<{ name: string }>('select distinct name from changes');
+      expect(names.rows).toEqual([{ name: 'web' }]);
+      const events = await store.pool.query<{ count: string }>('select count(*) from events');
+      expect(events.rows).toEqual([{ count: '2' }]);
+      await expect(store.pool.query('select * from api_tokens')).rejects.toThrow('permission denied');
+    } finally {
+      await store.release();
+    }
+  });
+
+  it('lets a tenant write nothing, and shows one without a scope nothing', async () => {
+    const store = await openTenantStore(api.pool, []);
+    try {
+      expect((await store.pool.query('select from changes')).rowCount).toBe(0);
+      await expect(store.pool.query(`update changes set verb = 'get'`)).rejects.toThrow(/read-only|denied/);
+    } finally {
+      await store.release();
+    }
+  });
+
+  it('grants the tenant no table without row-level security', async () => {
+    const { rows } = (await api.query(
+      `select c.relname from pg_class c where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace
+          and has_table_privilege('whochanged_tenant', c.oid, 'select') and not c.relrowsecurity`,
+    )) as { rows: unknown[] };
+    expect(rows).toEqual([]);
+  });
+});
+
+describe('access events', () => {
+  it('tell who asked for what, refusals included, before the answer is given', async () => {
+    await asTenant('/v1/changes?namespace=shop');
+    await asTenant('/v1/tokens');
+    await ask(api, '/v1/changes', { token: 'wc_nothing' });
+    const { json } = await ask(api, '/v1/access-events?limit=3');
+    expect(
+      json.items.map(({ caller, callerKind, status, target, namespaces }: Record<string, unknown>) => ({
+        caller,
+        callerKind,
+        status,
+        target,
+        namespaces,
+      })),
+    ).toEqual([
+      { caller: '', callerKind: 'none', status: 401, target: '/v1/changes', namespaces: null },
+      { caller: 'team-shop', callerKind: 'token', status: 403, target: '/v1/tokens', namespaces: ['shop'] },
+      {
+        caller: 'team-shop',
+        callerKind: 'token',
+        status: 200,
+        target: '/v1/changes?namespace=shop',
+        namespaces: ['shop'],
+      },
+    ]);
+    expect((await ask(api, '/v1/access-events?caller=team-shop&limit=1')).json.items).toHaveLength(1);
+  });
+});
