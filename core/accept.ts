@@ -1,6 +1,6 @@
-import type { AuditEvent, Json } from './audit-event.js';
-import { canonicalBody, canonicalJson, eventDigest, sha256 } from './canonical.js';
-import { classifyEvent } from './classify.js';
+import type { AuditEvent, Json, Stage } from './audit-event.js';
+import { canonicalBody, canonicalEvent, canonicalJson, sha256 } from './canonical.js';
+import { awaitsOutcome, classifyEvent } from './classify.js';
 import { DecodeError, decodeEvent } from './decode.js';
 import { requestID } from './identity.js';
 import { parseJson } from './parse-json.js';
@@ -29,14 +29,32 @@ export interface AcceptedBody {
   size: number;
 }
 
+/** The columns that the store will hold of an event, encoded by another thread (store/event-row.ts). */
+export interface EncodedRow {
+  columns: Buffer;
+  /** How many bytes at their beginning refer to dictionary entries. */
+  referenceBytes: number;
+}
+
 /** A decoded, redacted event, ready to be stored. Nothing in it holds a secret value. */
 export interface AcceptedEvent {
-  event: AuditEvent;
+  /** Where another thread accepted it, it is only parsed when it is asked for, and has the bodies that have their JSON. */
+  readonly event: AuditEvent;
+  auditID: string;
+  stage: Stage;
+  /** Microseconds since the Unix epoch, as the event's. */
+  requestReceivedTimestamp: number;
+  stageTimestamp: number;
+  /** It announces a write or an access, whose outcome is to follow. */
+  awaitsOutcome: boolean;
   class: EventClass;
   requestID: string;
   digest: Buffer;
   request: AcceptedBody | undefined;
   response: AcceptedBody | undefined;
+  /** The canonical JSON that `digest` is of. */
+  json: Buffer;
+  encodedRow: EncodedRow | undefined;
   /** Bytes received for it: what it weighs in memory limits. */
   size: number;
 }
@@ -86,11 +104,17 @@ export function acceptValue(
       ok: true,
       accepted: {
         event,
+        auditID: event.auditID,
+        stage: event.stage,
+        requestReceivedTimestamp: event.requestReceivedTimestamp,
+        stageTimestamp: event.stageTimestamp,
+        awaitsOutcome: awaitsOutcome(event),
         class: classifyEvent(event),
         requestID: requestID(event),
-        digest: eventDigest(event, request?.digest, response?.digest),
+        ...canonicalEvent(event, request?.digest, response?.digest),
         request,
         response,
+        encodedRow: undefined,
         size,
       },
     };

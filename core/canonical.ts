@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import type { AuditEvent, Json } from './audit-event.js';
-import { formatMicros } from './timestamp.js';
+import { formatMicros, parseMicros } from './timestamp.js';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -121,27 +121,31 @@ export function sha256(data: string | Uint8Array): Buffer {
   return hash('sha256', data, 'buffer');
 }
 
-/** A body as canonical JSON in UTF-8, with the digest that addresses it in the store. */
-export interface CanonicalBody {
+/** Canonical JSON in UTF-8, with its SHA-256. */
+export interface Canonical {
   json: Buffer;
   digest: Buffer;
 }
 
-export function canonicalBody(value: Json): CanonicalBody {
+/** A body as it is stored; the digest addresses it. */
+export function canonicalBody(value: Json): Canonical {
   const json = Buffer.from(writer.write(value));
   return { json, digest: sha256(json) };
 }
 
+/** An event without its bodies, which stand in its canonical JSON by their digests. */
+type Envelope = Omit<AuditEvent, 'requestObject' | 'responseObject'>;
+
 /**
- * The SHA-256 that identifies an event within its source: of its canonical JSON, where bodies stand by their digests,
- * so that a body can be erased lawfully while what was recorded of the event can still be proven.
+ * An event's canonical JSON, and its SHA-256, which identifies it within its source. Bodies stand in it by their
+ * digests, so that a body can be erased lawfully while what was recorded of the event can still be proven.
  */
-export function eventDigest(
-  event: Omit<AuditEvent, 'requestObject' | 'responseObject'>,
+export function canonicalEvent(
+  event: Envelope,
   requestDigest: Uint8Array | undefined,
   responseDigest: Uint8Array | undefined,
-): Buffer {
-  return sha256(
+): Canonical {
+  const json = Buffer.from(
     writer.write({
       annotations: event.annotations,
       apiVersion: event.apiVersion,
@@ -163,4 +167,13 @@ export function eventDigest(
       verb: event.verb,
     }),
   );
+  return { json, digest: sha256(json) };
+}
+
+/** Reads the canonical JSON of an event back, without its bodies. */
+export function parseCanonicalEvent(json: string): AuditEvent {
+  const { requestObject: _request, responseObject: _response, ...event } = JSON.parse(json);
+  event.requestReceivedTimestamp = parseMicros(event.requestReceivedTimestamp);
+  event.stageTimestamp = parseMicros(event.stageTimestamp);
+  return event as AuditEvent;
 }

@@ -61,6 +61,15 @@ export function isWriteVerb(verb: string): boolean {
   return WRITE_VERBS.has(verb) || !READ_VERBS.has(verb);
 }
 
+const KEEPS_NO_OUTCOME = new Set(['leases', 'events']);
+
+/** Whether an event announces a write or an interactive access whose outcome is worth waiting for. */
+export function awaitsOutcome(event: AuditEvent): boolean {
+  const resource = event.objectRef?.resource;
+  if (event.stage !== 'RequestReceived' || !resource || KEEPS_NO_OUTCOME.has(resource)) return false;
+  return isWriteVerb(event.verb) || accessKind(event) !== undefined;
+}
+
 function isReview(event: AuditEvent): boolean {
   const { resource = '', apiGroup = '' } = event.objectRef ?? {};
   return REVIEW_GROUPS.has(apiGroup) && resource.endsWith('reviews');

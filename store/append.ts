@@ -1,15 +1,15 @@
 import type { Socket } from 'node:net';
 import type { ClientBase, Pool } from 'pg';
 import type { AcceptedEvent, Rejection } from '../core/accept.js';
-import { accessKind, isWriteVerb } from '../core/classify.js';
 import { CHANGE_CLASSES, type ChangeClass, type EventClass } from '../core/vocabulary.js';
 import { collectionItems, writeOf } from '../core/write.js';
-import { Dictionaries, EVENT_COLUMNS, writeEventRow } from './append-rows.js';
 import { BatchBodies, BodyCache } from './body-cache.js';
 import { appendChanges, type PendingWrite } from './changes-writer.js';
 import { beginNumbered } from './cluster-lock.js';
 import { CopyRows, copyRows } from './copy.js';
+import { Dictionaries, DictionaryIDs } from './dictionaries.js';
 import { appendDictionaries, KnownEntries } from './dictionaries-writer.js';
+import { EVENT_COLUMNS, writeEventRow } from './event-row.js';
 import { findKnownEvents, type KnownEvents } from './known-events.js';
 import { appendPending, type PendingRecord } from './log/pending.js';
 import { ensurePartitions, monthOf } from './partitions.js';
@@ -101,8 +101,8 @@ export class Ledger {
   async #ensurePartitions(client: ClientBase, batches: readonly Batch[]): Promise<void> {
     const months = new Set<number>();
     for (const batch of batches) {
-      for (const { event } of batch.accepted) {
-        const month = monthOf(event.requestReceivedTimestamp);
+      for (const { requestReceivedTimestamp } of batch.accepted) {
+        const month = monthOf(requestReceivedTimestamp);
         if (!this.#months.has(month)) months.add(month);
       }
     }
@@ -131,8 +131,10 @@ export class Ledger {
     const bodies = new BatchBodies();
     const writes = pendingWrites(events, known);
     for (const { accepted } of events) {
-      bodies.add(accepted.event.requestObject, accepted.request);
-      bodies.add(accepted.event.responseObject, accepted.response);
+      // Only what is projected is looked at.
+      const event = isChangeClass(accepted.class) ? accepted.event : undefined;
+      bodies.add(event?.requestObject, accepted.request);
+      bodies.add(event?.responseObject, accepted.response);
     }
     const changes = await appendChanges(client, clusterID, writes, {
       dictionaries,
@@ -144,15 +146,8 @@ export class Ledger {
 
     const rows = new CopyRows();
     for (const event of events) {
-      writeEventRow(
-        rows,
-        clusterID,
-        event.batch.sourceID,
-        event.seq,
-        event.accepted,
-        event.class,
-        dictionaries,
-      );
+      const place = { clusterID, sourceID: event.batch.sourceID, seq: event.seq, class: event.class };
+      writeEventRow(rows, place, event.accepted, dictionaries, cache.entries);
     }
     await appendDictionaries(client, clusterID, dictionaries, cache.entries);
     await cache.bodies.append(client, clusterID, bodies.stored);
@@ -166,8 +161,7 @@ export class Ledger {
     await recordHealth(client, batches, results);
     await client.query('commit');
 
-    for (const { accepted } of events)
-      this.#statistics.count(monthOf(accepted.event.requestReceivedTimestamp), 1);
+    for (const { accepted } of events) this.#statistics.count(monthOf(accepted.requestReceivedTimestamp), 1);
     cache.bodies.markStored(bodies.stored.keys());
     cache.entries.confirm(dictionaries);
     changes.committed();
@@ -176,7 +170,11 @@ export class Ledger {
   #cacheOf(clusterID: number): ClusterCache {
     let cache = this.#caches.get(clusterID);
     if (!cache) {
-      cache = { ids: new Map(), entries: new KnownEntries(), bodies: new BodyCache(this.#bodyCacheBytes) };
+      cache = {
+        ids: new DictionaryIDs(),
+        entries: new KnownEntries(),
+        bodies: new BodyCache(this.#bodyCacheBytes),
+      };
       this.#caches.set(clusterID, cache);
     }
     return cache;
@@ -189,7 +187,7 @@ function disconnect(client: ClientBase): void {
 }
 
 interface ClusterCache {
-  ids: Map<string, bigint>;
+  ids: DictionaryIDs;
   entries: KnownEntries;
   bodies: BodyCache;
 }
@@ -221,7 +219,7 @@ function newEvents(
 function pendingRecord({ batch, accepted }: NewEvent): PendingRecord {
   return {
     originID: batch.sourceID,
-    at: accepted.event.requestReceivedTimestamp,
+    at: accepted.requestReceivedTimestamp,
     digest: accepted.digest,
   };
 }
@@ -257,14 +255,12 @@ function settleClasses(
   const firstCopies = new Map<string, EventClass>();
   for (const event of events) {
     if (!isChangeClass(event.class)) continue;
-    const key = `${event.accepted.requestID} ${event.accepted.event.stage}`;
+    const key = `${event.accepted.requestID} ${event.accepted.stage}`;
     const own = projected.get(event.accepted);
     if (own !== undefined && !firstCopies.has(key)) firstCopies.set(key, own);
     event.class = own ?? firstCopies.get(key) ?? known.classFromElsewhere(event.accepted) ?? event.class;
   }
 }
-
-const KEEPS_NO_OUTCOME = new Set(['leases', 'events']);
 
 /** Writes whose first stage came in and whose outcome hasn't. */
 function openedRequests(
@@ -274,10 +270,7 @@ function openedRequests(
   const finished = new Set<string>();
   for (const { accepted } of events) if (accepted.class !== 'stage') finished.add(accepted.requestID);
   return events.flatMap(({ accepted, batch }) => {
-    const { event } = accepted;
-    const resource = event.objectRef?.resource;
-    if (event.stage !== 'RequestReceived' || !resource || KEEPS_NO_OUTCOME.has(resource)) return [];
-    if (!isWriteVerb(event.verb) && !accessKind(event)) return [];
+    if (!accepted.awaitsOutcome) return [];
     if (finished.has(accepted.requestID) || known.hasOutcome(accepted)) return [];
     return [{ accepted, sourceID: batch.sourceID }];
   });

@@ -7,9 +7,10 @@ import { orderWrites, projectWrites } from '../core/project.js';
 import { formatMicros } from '../core/timestamp.js';
 import type { EventClass } from '../core/vocabulary.js';
 import { makesVersion, metadataOf, stringOf, type Write } from '../core/write.js';
-import { CHANGE_COLUMNS, type Dictionaries, writeChangeRow } from './append-rows.js';
 import type { BatchBodies, BodyCache } from './body-cache.js';
+import { CHANGE_COLUMNS, writeChangeRow } from './change-row.js';
 import { CopyRows, copyRows } from './copy.js';
+import type { Dictionaries } from './dictionaries.js';
 import type { KnownEvents } from './known-events.js';
 import { type LateWrites, projectLateWrites } from './late-writes.js';
 import { findHeads, goesBefore, versionOf } from './versions.js';
@@ -72,7 +73,7 @@ export async function appendChanges(
   const emit = (item: PendingWrite, change: Change) => {
     const state = change.after?.state.object;
     const afterDigest = context.bodies.digest(state);
-    if (context.known.reusedAuditIDs.has(item.accepted.event.auditID)) change.flags.push('audit_id_reused');
+    if (context.known.reusedAuditIDs.has(item.accepted.auditID)) change.flags.push('audit_id_reused');
     writeChangeRow(
       changes,
       change,
@@ -81,7 +82,7 @@ export async function appendChanges(
         seq: kept.get(item.write.changeID) ?? item.seq,
         sourceID: item.sourceID,
         eventDigest: item.accepted.digest,
-        auditID: item.accepted.event.auditID,
+        auditID: item.accepted.auditID,
         requestDigest: item.write.itemOfCollection ? undefined : item.accepted.request?.digest,
         responseDigest: item.write.itemOfCollection ? afterDigest : item.accepted.response?.digest,
         beforeDigest: context.bodies.digest(change.before?.state.object),

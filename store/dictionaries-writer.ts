@@ -1,5 +1,5 @@
 import type { ClientBase } from 'pg';
-import type { Dictionaries } from './append-rows.js';
+import type { Dictionaries } from './dictionaries.js';
 
 /** Dictionary entries that the store is known to hold; entries are never deleted. */
 export class KnownEntries {
@@ -7,6 +7,8 @@ export class KnownEntries {
   readonly userAgents = new Set<bigint>();
   readonly objects = new Set<string>();
   readonly authorizations = new Set<bigint>();
+  /** Reference columns of rows whose entries are all there. */
+  readonly references = new Set<string>();
 
   /** To be called once the entries' transaction has committed. */
   confirm(dictionaries: Dictionaries): void {
@@ -14,6 +16,7 @@ export class KnownEntries {
     confirm(this.userAgents, dictionaries.userAgents.keys());
     confirm(this.objects, dictionaries.objects.keys());
     confirm(this.authorizations, dictionaries.authorizations.keys());
+    confirm(this.references, dictionaries.references.keys());
   }
 }
 

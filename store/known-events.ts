@@ -63,33 +63,33 @@ export class KnownEvents {
   }
 
   #findConflicts(sourceID: number, accepted: AcceptedEvent): void {
-    const { event, requestID } = accepted;
-    const requests = this.#requestsOf(event.auditID);
+    const { auditID, stage, requestID, requestReceivedTimestamp: at } = accepted;
+    const requests = this.#requestsOf(auditID);
     for (const [other, { stored }] of requests) {
       if (other === requestID) continue;
-      this.reusedAuditIDs.add(event.auditID);
+      this.reusedAuditIDs.add(auditID);
       if (stored) this.reusedBefore.add(other);
       this.findings.push({
         kind: 'audit_id_reused',
-        at: event.requestReceivedTimestamp,
-        subject: `${event.auditID} ${requestID}`,
-        detail: { auditID: event.auditID, request: requestID, otherRequest: other },
+        at,
+        subject: `${auditID} ${requestID}`,
+        detail: { auditID, request: requestID, otherRequest: other },
       });
     }
     if (!requests.has(requestID)) requests.set(requestID, { stored: false });
     const copy = { digest: accepted.digest, sourceID };
-    const other = this.#addCopy(requestID, event.stage, copy).find(
+    const other = this.#addCopy(requestID, stage, copy).find(
       (earlier) => !earlier.digest.equals(copy.digest),
     );
     if (!other) return;
     this.findings.push({
       kind: 'conflicting_copies',
-      at: event.requestReceivedTimestamp,
-      subject: `${requestID} ${event.stage} ${accepted.digest.toString('hex')}`,
+      at,
+      subject: `${requestID} ${stage} ${accepted.digest.toString('hex')}`,
       detail: {
-        auditID: event.auditID,
+        auditID,
         request: requestID,
-        stage: event.stage,
+        stage,
         otherDigest: other.digest.toString('hex'),
         ...(other.sourceID !== sourceID && { source: String(sourceID), otherSource: String(other.sourceID) }),
       },
@@ -141,13 +141,13 @@ export class KnownEvents {
    */
   isProjected(accepted: AcceptedEvent): boolean {
     const eventClass = this.classFromElsewhere(accepted);
-    if (eventClass === undefined || accepted.event.stage === 'ResponseStarted') return false;
+    if (eventClass === undefined || accepted.stage === 'ResponseStarted') return false;
     return eventClass === 'no_op' || (CHANGE_CLASSES as readonly EventClass[]).includes(eventClass);
   }
 
   /** What the same stage of this request turned out to be when another source, or another copy, told of it. */
   classFromElsewhere(accepted: AcceptedEvent): EventClass | undefined {
-    return this.#rows(accepted).find((row) => row.stage === accepted.event.stage)?.class;
+    return this.#rows(accepted).find((row) => row.stage === accepted.stage)?.class;
   }
 
   /** The store may hold a change of this request: one that was started, or of unknown outcome. */
@@ -166,10 +166,10 @@ export async function findKnownEvents(
   const auditIDs = new Set<string>();
   let since = Number.POSITIVE_INFINITY;
   let until = 0;
-  for (const { event } of events) {
-    auditIDs.add(event.auditID);
-    since = Math.min(since, event.requestReceivedTimestamp);
-    until = Math.max(until, event.requestReceivedTimestamp);
+  for (const { auditID, requestReceivedTimestamp } of events) {
+    auditIDs.add(auditID);
+    since = Math.min(since, requestReceivedTimestamp);
+    until = Math.max(until, requestReceivedTimestamp);
   }
   const { rows } = await client.query<KnownRow>({
     name: 'known-events',

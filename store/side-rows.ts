@@ -19,7 +19,7 @@ export async function appendOpenRequests(
       values: [
         clusterID,
         opened.map(({ accepted }) => accepted.requestID),
-        opened.map(({ accepted }) => formatMicros(accepted.event.requestReceivedTimestamp)),
+        opened.map(({ accepted }) => formatMicros(accepted.requestReceivedTimestamp)),
         opened.map(({ accepted }) => accepted.digest),
         opened.map(({ sourceID }) => sourceID),
       ],
@@ -119,7 +119,7 @@ export async function recordHealth(
       batches: 0,
     };
     row.received = Math.max(row.received, batch.receivedAt);
-    for (const { event } of batch.accepted) row.event = Math.max(row.event, event.stageTimestamp);
+    for (const { stageTimestamp } of batch.accepted) row.event = Math.max(row.event, stageTimestamp);
     row.stored += result.stored;
     row.duplicates += result.duplicates;
     row.quarantined += result.quarantined;

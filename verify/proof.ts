@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { canonicalBody, eventDigest } from '../core/canonical.js';
+import { canonicalBody, canonicalEvent } from '../core/canonical.js';
 import { decodeEvent } from '../core/decode.js';
 import { parseLeaf } from '../core/log/leaf.js';
 import { hashLeaf } from '../core/log/merkle.js';
@@ -43,9 +43,9 @@ export async function verifyProof(
 function digestOfEvent(value: unknown): Buffer {
   const event = decodeEvent(value);
   const { requestObject: request, responseObject: response } = event;
-  return eventDigest(
+  return canonicalEvent(
     event,
     request === undefined ? undefined : canonicalBody(request).digest,
     response === undefined ? undefined : canonicalBody(response).digest,
-  );
+  ).digest;
 }

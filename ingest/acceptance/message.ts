@@ -1,82 +1,92 @@
 import type { AcceptedBody, AcceptedEvent, Rejection } from '../../core/accept.js';
-import type { AuditEvent, Json } from '../../core/audit-event.js';
-import { CHANGE_CLASSES, type EventClass } from '../../core/vocabulary.js';
+import { STAGES } from '../../core/audit-event.js';
+import { CHANGE_CLASSES, EVENT_CLASSES } from '../../core/vocabulary.js';
 import { encodeBody } from '../../store/body-encoding.js';
+import { CopyFields } from '../../store/copy-fields.js';
+import type { EntryIDs } from '../../store/dictionaries.js';
+import { encodeEventRow } from '../../store/event-row.js';
 import type { Taken, TakenLast } from './acceptance.js';
-
-/** A body: its digest, its place among the texts or -1, and where it stands encoded among the contents. */
-type BodyPlace = [digest: string, text: number, encoding: number, start: number, end: number, size: number];
-
-interface Head {
-  event: AuditEvent;
-  class: EventClass;
-  requestID: string;
-  digest: string;
-  size: number;
-  request: BodyPlace | null;
-  response: BodyPlace | null;
-}
+import { BODY, EVENT, type MessageParts, UnpackedEvent } from './unpacked-event.js';
 
 /**
  * Accepted events on their way between threads. Cloning them as they are would cost as much as parsing them did, so
- * they go as one JSON text without bodies; a body goes as text only where its change will be projected, and otherwise
- * encoded as it will be stored.
+ * numbers and bytes are handed over: of each event its canonical JSON, which is parsed only when someone needs it, and
+ * its row as it will be stored; of each body what will be stored. `events` and `bodies` say where what stands in `bytes`.
  */
 export interface TakenMessage {
-  heads: string;
-  texts: string[];
-  contents: Uint8Array;
+  auditIDs: string[];
+  requestIDs: string[];
+  events: Float64Array<ArrayBuffer>;
+  bodies: Float64Array<ArrayBuffer>;
+  bytes: Uint8Array<ArrayBuffer>;
   rejections: Array<Omit<Rejection, 'digest'> & { digest: string }>;
-  bytes: number;
+  /** Of the items, as received. */
+  itemBytes: number;
   empty: boolean;
   rest: Pick<TakenLast, 'skipped' | 'salvaged' | 'format'>;
 }
 
-export function packTaken(taken: Taken | TakenLast): TakenMessage {
-  const texts: string[] = [];
-  const contents: Buffer[] = [];
-  const places = new Map<string, BodyPlace>();
-  let length = 0;
-  const place = (body: AcceptedBody | undefined, projected: boolean): BodyPlace | null => {
-    if (!body) return null;
-    const digest = body.digest.toString('base64');
-    let known = places.get(digest);
-    if (!known) {
-      const { encoding, content } = body.encoded ?? encodeBody(body.json!);
-      known = [digest, -1, encoding, length, length + content.length, body.size];
-      contents.push(content);
-      length += content.length;
-      places.set(digest, known);
-    }
-    if (projected && known[1] < 0) known[1] = texts.push(body.json!.toString('utf8')) - 1;
-    return known;
+/** What of a message is handed over, not copied. */
+export function transferred(message: TakenMessage): ArrayBuffer[] {
+  return [message.events.buffer, message.bodies.buffer, message.bytes.buffer];
+}
+
+export function packTaken(taken: Taken | TakenLast, ids: EntryIDs): TakenMessage {
+  const bytes = new CopyFields();
+  const events = new Float64Array(taken.accepted.length * EVENT.numbers);
+  const bodies: number[] = [];
+  const places = new Map<string, number>();
+  const put = (part: Uint8Array): number => {
+    bytes.raw(part);
+    return bytes.length - part.length;
   };
-  const heads: Head[] = taken.accepted.map((accepted) => {
-    const { requestObject: _request, responseObject: _response, ...event } = accepted.event;
-    const projected = (CHANGE_CLASSES as readonly string[]).includes(accepted.class);
-    return {
-      event,
-      class: accepted.class,
-      requestID: accepted.requestID,
-      digest: accepted.digest.toString('base64'),
-      size: accepted.size,
-      request: place(accepted.request, projected),
-      response: place(accepted.response, projected),
-    };
-  });
-  // A buffer of its own: it is handed over, not copied.
-  const all = new Uint8Array(length);
+  const place = (body: AcceptedBody | undefined, projected: boolean): number => {
+    if (!body) return -1;
+    const digest = body.digest.toString('latin1');
+    let at = places.get(digest);
+    if (at === undefined) {
+      at = bodies.length;
+      places.set(digest, at);
+      const { encoding, content } = body.encoded ?? encodeBody(body.json!);
+      const start = put(content);
+      bodies.push(put(body.digest), body.size, encoding, start, start + content.length, -1, -1);
+    }
+    if (projected && bodies[at + BODY.jsonStart]! < 0) {
+      const start = put(body.json!);
+      bodies[at + BODY.jsonStart] = start;
+      bodies[at + BODY.jsonEnd] = start + body.json!.length;
+    }
+    return at;
+  };
   let at = 0;
-  for (const content of contents) {
-    all.set(content, at);
-    at += content.length;
+  for (const accepted of taken.accepted) {
+    const projected = (CHANGE_CLASSES as readonly string[]).includes(accepted.class);
+    const row = encodeEventRow(bytes, accepted, ids);
+    const json = put(accepted.json);
+    events[at + EVENT.class] = EVENT_CLASSES.indexOf(accepted.class);
+    events[at + EVENT.stage] = STAGES.indexOf(accepted.stage);
+    events[at + EVENT.awaitsOutcome] = accepted.awaitsOutcome ? 1 : 0;
+    events[at + EVENT.requestReceivedTimestamp] = accepted.requestReceivedTimestamp;
+    events[at + EVENT.stageTimestamp] = accepted.stageTimestamp;
+    events[at + EVENT.size] = accepted.size;
+    events[at + EVENT.digest] = put(accepted.digest);
+    events[at + EVENT.jsonStart] = json;
+    events[at + EVENT.jsonEnd] = json + accepted.json.length;
+    events[at + EVENT.columnsStart] = row.start;
+    events[at + EVENT.columnsEnd] = row.end;
+    events[at + EVENT.referenceBytes] = row.referenceBytes;
+    events[at + EVENT.request] = place(accepted.request, projected);
+    events[at + EVENT.response] = place(accepted.response, projected);
+    at += EVENT.numbers;
   }
   return {
-    heads: JSON.stringify(heads),
-    texts,
-    contents: all,
+    auditIDs: taken.accepted.map((accepted) => accepted.auditID),
+    requestIDs: taken.accepted.map((accepted) => accepted.requestID),
+    events,
+    bodies: Float64Array.from(bodies),
+    bytes: bytes.copy(),
     rejections: taken.rejections.map((item) => ({ ...item, digest: item.digest.toString('base64') })),
-    bytes: taken.bytes,
+    itemBytes: taken.bytes,
     empty: 'empty' in taken && taken.empty,
     rest: {
       ...(taken.skipped && { skipped: taken.skipped, salvaged: taken.salvaged }),
@@ -86,35 +96,19 @@ export function packTaken(taken: Taken | TakenLast): TakenMessage {
 }
 
 export function unpackTaken(message: TakenMessage): TakenLast {
-  const contents = Buffer.from(message.contents.buffer, message.contents.byteOffset, message.contents.length);
-  const parsed = message.texts.map((text) => JSON.parse(text) as Json);
-  const body = (place: BodyPlace | null): AcceptedBody | undefined =>
-    place === null
-      ? undefined
-      : {
-          digest: Buffer.from(place[0], 'base64'),
-          json: undefined,
-          encoded: { encoding: place[2], content: contents.subarray(place[3], place[4]) },
-          size: place[5],
-        };
-  const accepted = (JSON.parse(message.heads) as Head[]).map((head): AcceptedEvent => {
-    const { event } = head;
-    if (head.request && head.request[1] >= 0) event.requestObject = parsed[head.request[1]]!;
-    if (head.response && head.response[1] >= 0) event.responseObject = parsed[head.response[1]]!;
-    return {
-      event,
-      class: head.class,
-      requestID: head.requestID,
-      digest: Buffer.from(head.digest, 'base64'),
-      size: head.size,
-      request: body(head.request),
-      response: body(head.response),
-    };
-  });
+  const { bytes, events, bodies } = message;
+  const parts: MessageParts = {
+    bytes: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
+    events,
+    bodies,
+  };
+  const accepted: AcceptedEvent[] = message.auditIDs.map(
+    (auditID, i) => new UnpackedEvent(parts, i * EVENT.numbers, auditID, message.requestIDs[i]!),
+  );
   return {
     accepted,
     rejections: message.rejections.map((item) => ({ ...item, digest: Buffer.from(item.digest, 'base64') })),
-    bytes: message.bytes,
+    bytes: message.itemBytes,
     empty: message.empty,
     ...message.rest,
   };

@@ -2,9 +2,10 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { WhochangedError } from '../../core/errors.js';
 import { createKeyedDigest } from '../../core/redact/keyed-digest.js';
 import { compileRedactionRules, type RedactionRuleSet } from '../../core/redact/rules.js';
+import { DictionaryIDs } from '../../store/dictionaries.js';
 import type { Format } from '../formats/format.js';
 import { type Acceptor, openAcceptor } from './acceptance.js';
-import { packTaken, type TakenMessage } from './message.js';
+import { packTaken, type TakenMessage, transferred } from './message.js';
 
 /** What the thread is started with. The key is in this process's memory already. */
 export interface ThreadData {
@@ -26,6 +27,7 @@ export type FromThread =
 
 const { rules, key, maxItemBytes } = workerData as ThreadData;
 const redaction = { rules: compileRedactionRules(rules), digest: createKeyedDigest(key) };
+const ids = new DictionaryIDs();
 const bodies = new Map<number, Acceptor>();
 
 function taken(message: Exclude<ToThread, { type: 'abandon' | 'open' }>): TakenMessage {
@@ -33,10 +35,10 @@ function taken(message: Exclude<ToThread, { type: 'abandon' | 'open' }>): TakenM
   bodies.set(message.body, body);
   if (message.type === 'push') {
     const { buffer, byteOffset, length } = message.chunk;
-    return packTaken(body.push(Buffer.from(buffer, byteOffset, length)));
+    return packTaken(body.push(Buffer.from(buffer, byteOffset, length)), ids);
   }
   bodies.delete(message.body);
-  return packTaken(body.end());
+  return packTaken(body.end(), ids);
 }
 
 parentPort!.on('message', (message: ToThread) => {
@@ -50,9 +52,7 @@ parentPort!.on('message', (message: ToThread) => {
   }
   try {
     const answer = taken(message);
-    parentPort!.postMessage({ ok: true, taken: answer } satisfies FromThread, [
-      answer.contents.buffer as ArrayBuffer,
-    ]);
+    parentPort!.postMessage({ ok: true, taken: answer } satisfies FromThread, transferred(answer));
   } catch (error) {
     bodies.delete(message.body);
     // Of others its name only: a message could quote what was being read.

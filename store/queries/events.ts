@@ -1,6 +1,6 @@
 import { type Kysely, sql } from 'kysely';
 import type { AuditEvent } from '../../core/audit-event.js';
-import { eventDigest } from '../../core/canonical.js';
+import { canonicalEvent } from '../../core/canonical.js';
 import { parseMicros } from '../../core/timestamp.js';
 import type { EventClass } from '../../core/vocabulary.js';
 import type { Database, EventTable } from '../schema.js';
@@ -110,7 +110,7 @@ export async function findRawEvent(db: Kysely<Database>, row: EventRow): Promise
 
 /** The digest of what a row holds now: the event's own as long as nothing in it was altered. */
 export function storedDigest(row: EventRow, envelope: AuditEvent = envelopeOf(row)): Buffer {
-  return eventDigest(envelope, row.request_digest ?? undefined, row.response_digest ?? undefined);
+  return canonicalEvent(envelope, row.request_digest ?? undefined, row.response_digest ?? undefined).digest;
 }
 
 function envelopeOf(row: EventRow): AuditEvent {

@@ -34,7 +34,7 @@ async function accept(acceptances: Acceptances, body: Buffer, piece: number): Pr
 function comparable(taken: TakenLast[]): unknown {
   return taken.map(({ accepted, ...rest }) => ({
     ...rest,
-    accepted: accepted.map(({ event, request, response, ...facts }) => {
+    accepted: accepted.map(({ event, request, response, json, encodedRow: _row, ...facts }) => {
       const { requestObject: _request, responseObject: _response, ...envelope } = event;
       const stored = [request, response].map((body) => {
         if (!body) return undefined;
@@ -44,6 +44,7 @@ function comparable(taken: TakenLast[]): unknown {
       return {
         ...facts,
         digest: facts.digest.toString('hex'),
+        json: json.toString(),
         envelope: JSON.parse(JSON.stringify(envelope)),
         stored,
       };
