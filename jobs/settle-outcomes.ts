@@ -14,6 +14,7 @@ import {
   type UnknownOutcome,
 } from '../store/outcomes.js';
 import type { Job, JobContext } from './job.js';
+import { inTransaction } from './transaction.js';
 
 /** The apiserver ends a request after 60 seconds by default, and sends its audit events after another 30 at most. */
 const GRACE_SECONDS = 300;
@@ -65,17 +66,11 @@ function refute({ client }: JobContext, clusterID: number): Promise<number> {
 }
 
 /** Whatever ends a request meanwhile waits its turn, or has been committed by now. */
-async function underLock<T>(client: ClientBase, clusterID: number, work: () => Promise<T>): Promise<T> {
-  await client.query('begin');
-  try {
+function underLock<T>(client: ClientBase, clusterID: number, work: () => Promise<T>): Promise<T> {
+  return inTransaction(client, async () => {
     await lockCluster(client, clusterID);
-    const result = await work();
-    await client.query('commit');
-    return result;
-  } catch (error) {
-    await client.query('rollback').catch(() => undefined);
-    throw error;
-  }
+    return work();
+  });
 }
 
 /** Undefined for what would have been no change: a dry run, a review. */

@@ -1,5 +1,3 @@
-import type { CommitFacts } from './facts.js';
-
 export const UNAPPROVED_REASONS = [
   'no_pr',
   'stale',
@@ -72,5 +70,3 @@ export interface RobotException {
   may: 'approve' | 'propose';
   reason: string;
 }
-
-export type { CommitFacts };

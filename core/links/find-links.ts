@@ -1,7 +1,8 @@
 import type { Evidence } from '../approval/approval.js';
+import { actorOf } from '../verdict/policy-match.js';
 import { linksByArgocd } from './argocd.js';
 import { linksByCoincidence, linksByRendering } from './content.js';
-import type { LinkEvidence } from './evidence.js';
+import { type LinkEvidence, trustedSyncs } from './evidence.js';
 import { linksByFlux, linksByHelmRelease } from './flux.js';
 import { LINK_RULES, type Link, type LinkDecision, type Subject } from './link.js';
 import { linksByCiSession, linksByOidc } from './pipeline.js';
@@ -24,7 +25,25 @@ export function findLinks(subject: Subject, evidence: LinkEvidence): LinkDecisio
     ...linksBySignature(subject, evidence),
     ...linksByCoincidence(subject),
   ];
-  return selectLink(candidates);
+  const decision = selectLink(candidates);
+  const forgers = decision.state === 'none' ? forgersOf(subject, evidence) : [];
+  return forgers.length === 0
+    ? decision
+    : {
+        ...decision,
+        reason: `the record of its application was written by ${forgers.join(', ')}, not by the controller alone`,
+      };
+}
+
+/** Those besides the controller who wrote the records that would have tied a controller's write to a commit. */
+function forgersOf(subject: Subject, evidence: LinkEvidence): string[] {
+  const { policy } = evidence;
+  const kind = actorOf(policy, subject.user)?.kind;
+  if (kind !== 'argocd' && kind !== 'flux') return [];
+  const syncs =
+    kind === 'argocd' ? evidence.argocd.flatMap((application) => application.syncs) : evidence.flux;
+  const recorders = new Set(trustedSyncs(policy, syncs).forged.flatMap((sync) => sync.recorders));
+  return [...recorders].filter((username) => actorOf(policy, { username })?.kind !== kind);
 }
 
 export function selectLink(candidates: Link[]): LinkDecision {

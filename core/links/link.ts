@@ -116,7 +116,7 @@ export function contentGap(subject: Subject): string | undefined {
   return undefined;
 }
 
-export function labelOf(subject: Subject, key: string): string | undefined {
+export function labelOf(subject: Pick<Subject, 'labels'>, key: string): string | undefined {
   return subject.labels.find((label) => label.startsWith(`${key}=`))?.slice(key.length + 1);
 }
 

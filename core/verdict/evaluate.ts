@@ -1,6 +1,6 @@
-import type { CommitApproval, CommitFacts, Evidence, UnapprovedReason } from '../approval/approval.js';
+import type { CommitApproval, Evidence, UnapprovedReason } from '../approval/approval.js';
 import { evaluateCommit } from '../approval/evaluate-commit.js';
-import type { ChangeTicket, Person } from '../approval/facts.js';
+import type { ChangeTicket, CommitFacts, Person } from '../approval/facts.js';
 import type { SamePerson } from '../approval/same-person.js';
 import type { Attribution } from '../attribution/attribution.js';
 import type { ContentComparison } from '../links/compare-content.js';
@@ -37,8 +37,6 @@ export interface VerdictCase {
   place: SyncPlace['kind'] | undefined;
   /** An earlier change by others that this one takes back. */
   undoes: { changeID: string; username: string } | undefined;
-  /** Why records of the application can't be believed: others than its controller wrote them. */
-  forgedBy: string[];
   tickets: ChangeTicket[];
   names: ChangeNames;
   /** How the content stands to what the linked commit, or for people the deployed one, says. */
@@ -267,15 +265,7 @@ function unknown(c: VerdictCase, environment: Environment): Verdict | undefined 
   if (decision.state === 'weak')
     return say(c, environment, 'unknown', 'weak_link', `only a weak link was found: ${decision.reason}`);
   if (decision.state === 'none')
-    return say(
-      c,
-      environment,
-      'unknown',
-      'no_link',
-      c.forgedBy.length > 0
-        ? `the records of its application were written by ${c.forgedBy.join(', ')}, not by its controller alone`
-        : (decision.reason ?? 'no record ties it to a commit'),
-    );
+    return say(c, environment, 'unknown', 'no_link', decision.reason ?? 'no record ties it to a commit');
   const link = decision.selected as Link;
   const bare = link.sources.filter((source) => source.sha === undefined && !isTrusted(c, source));
   if (bare.length > 0 || link.sources.every((source) => source.sha === undefined))

@@ -1,0 +1,137 @@
+import type { ClientBase } from 'pg';
+import type { Commit, CommitFacts, Equivalence, MergeMethod } from '../../core/approval/facts.js';
+import { commitKey, findCommitApprovals } from '../queries/commit-approvals.js';
+
+/** What only git can tell, from mirrors on disk; main/ passes it in. */
+export interface GitAnswers {
+  /** How a merged commit stands to the head that was approved. */
+  equivalence(
+    repo: string,
+    merged: { approvedHead: string; mergeSha: string; method: MergeMethod | undefined },
+  ): Promise<Equivalence>;
+  /** The manifest of an object at a revision; undefined: there is none, or it can't be rendered. */
+  manifest(
+    repo: string,
+    sha: string,
+    path: string,
+    object: { group: string; kind: string; namespace: string; name: string },
+  ): Promise<{ manifest: Record<string, unknown>; renderer: string } | undefined>;
+}
+
+const NO_MIRROR: Equivalence = { kind: 'unknown', detail: 'no mirror of the repository is at hand' };
+
+/** Commits with everything that their approval is judged from, by `repo sha` (commitKey). */
+export async function findCommitFacts(
+  client: ClientBase,
+  commits: readonly Commit[],
+  git: GitAnswers | undefined,
+): Promise<Map<string, CommitFacts>> {
+  const told = await findCommitApprovals(
+    client,
+    commits.map(({ repo, sha }) => ({ repo, sha })),
+  );
+  const merges = new Map<
+    string,
+    { repo: string; approvedHead: string; mergeSha: string; method: MergeMethod | undefined }
+  >();
+  for (const { pullRequests } of told.values())
+    for (const pr of pullRequests)
+      if (pr.mergeSha !== undefined && pr.state === 'merged')
+        merges.set(mergeKey(pr.repo, pr.headSha, pr.mergeSha), {
+          repo: pr.repo,
+          approvedHead: pr.headSha,
+          mergeSha: pr.mergeSha,
+          method: pr.mergeMethod,
+        });
+  const equivalences = await findEquivalences(client, [...merges.values()], git);
+  return new Map(
+    commits.map((commit): [string, CommitFacts] => {
+      const facts = told.get(commitKey(commit))!;
+      return [
+        commitKey(commit),
+        {
+          commit,
+          pullRequests: facts.pullRequests.map((pullRequest) => ({
+            pullRequest,
+            equivalence:
+              pullRequest.mergeSha === undefined
+                ? { kind: 'unknown', detail: 'the host tells no merged commit' }
+                : equivalences.get(mergeKey(pullRequest.repo, pullRequest.headSha, pullRequest.mergeSha))!,
+          })),
+          ...(facts.bypass && { bypass: facts.bypass }),
+          approvals: facts.approvals,
+          ...(facts.hostSyncedAt !== undefined && { hostSyncedAt: facts.hostSyncedAt }),
+        },
+      ];
+    }),
+  );
+}
+
+function mergeKey(repo: string, head: string, merge: string): string {
+  return `${repo} ${head} ${merge}`;
+}
+
+/** What was recomputed once is kept; what couldn't be is tried again. */
+async function findEquivalences(
+  client: ClientBase,
+  merges: ReadonlyArray<{
+    repo: string;
+    approvedHead: string;
+    mergeSha: string;
+    method: MergeMethod | undefined;
+  }>,
+  git: GitAnswers | undefined,
+): Promise<Map<string, Equivalence>> {
+  const found = new Map<string, Equivalence>();
+  if (merges.length === 0) return found;
+  const { rows } = await client.query<{
+    repo: string;
+    approved_head: string;
+    merge_sha: string;
+    kind: Equivalence['kind'];
+    detail: string | null;
+  }>({
+    name: 'equivalences',
+    text: `select e.* from unnest($1::text[], $2::text[], $3::text[]) as q (repo, head, merge)
+             join equivalences e on e.repo = q.repo and e.approved_head = q.head and e.merge_sha = q.merge`,
+    values: [
+      merges.map(({ repo }) => repo),
+      merges.map(({ approvedHead }) => approvedHead),
+      merges.map(({ mergeSha }) => mergeSha),
+    ],
+  });
+  for (const row of rows)
+    found.set(mergeKey(row.repo, row.approved_head, row.merge_sha), {
+      kind: row.kind,
+      ...(row.detail !== null && { detail: row.detail }),
+    });
+  for (const merge of merges) {
+    const key = mergeKey(merge.repo, merge.approvedHead, merge.mergeSha);
+    if (found.has(key)) continue;
+    found.set(key, git ? await git.equivalence(merge.repo, merge) : NO_MIRROR);
+  }
+  return found;
+}
+
+/** Keeps recomputed equivalences. */
+export async function recordEquivalences(client: ClientBase, facts: Iterable<CommitFacts>): Promise<void> {
+  const rows = new Map<string, object>();
+  for (const { pullRequests } of facts)
+    for (const { pullRequest, equivalence } of pullRequests)
+      if (equivalence.kind !== 'unknown' && pullRequest.mergeSha !== undefined)
+        rows.set(mergeKey(pullRequest.repo, pullRequest.headSha, pullRequest.mergeSha), {
+          repo: pullRequest.repo,
+          approved_head: pullRequest.headSha,
+          merge_sha: pullRequest.mergeSha,
+          kind: equivalence.kind,
+          detail: equivalence.detail ?? null,
+        });
+  if (rows.size === 0) return;
+  await client.query(
+    `insert into equivalences (repo, approved_head, merge_sha, kind, detail)
+     select repo, approved_head, merge_sha, kind, detail
+       from jsonb_to_recordset($1::jsonb) as t (repo text, approved_head text, merge_sha text, kind text, detail text)
+     on conflict (repo, approved_head, merge_sha) do nothing`,
+    [JSON.stringify([...rows.values()])],
+  );
+}
