@@ -38,6 +38,13 @@ export interface Request {
   stage?: 'RequestReceived' | 'ResponseStarted' | 'ResponseComplete';
   auditID?: string;
   query?: string;
+  groups?: string[];
+  extra?: Record<string, string[]>;
+  /** Whom `by` impersonates. */
+  as?: string;
+  /** The apiserver removed the bodies for size. */
+  truncated?: boolean;
+  userAgent?: string;
 }
 
 export const CONTROLLER = 'system:serviceaccount:kube-system:';
@@ -132,9 +139,15 @@ function eventOf(request: Request) {
     stage,
     requestURI: path.filter(Boolean).join('/') + (request.query ? `?${request.query}` : ''),
     verb,
-    user: { username: request.by, groups: ['system:authenticated'] },
+    user: {
+      username: request.by,
+      groups: [...(request.groups ?? []), 'system:authenticated'],
+      ...(request.extra && { extra: request.extra }),
+    },
+    ...(request.as && { impersonatedUser: { username: request.as, groups: ['system:authenticated'] } }),
     sourceIPs: ['10.0.0.1'],
-    userAgent: 'kubectl/v1.32.0 (linux/amd64) kubernetes/abc',
+    userAgent: request.userAgent ?? 'kubectl/v1.32.0 (linux/amd64) kubernetes/abc',
+    ...(request.truncated && { annotations: { 'audit.k8s.io/truncated': 'true' } }),
     objectRef: {
       resource,
       ...(group !== '' && { apiGroup: group }),
@@ -146,7 +159,7 @@ function eventOf(request: Request) {
     ...(stage === 'ResponseComplete' && {
       responseStatus: { code: request.code ?? (verb === 'create' ? 201 : 200) },
       ...(request.request !== undefined && { requestObject: request.request }),
-      responseObject: request.response ?? object,
+      ...(!request.truncated && { responseObject: request.response ?? object }),
     }),
     requestReceivedTimestamp: formatMicros(at),
     stageTimestamp: formatMicros(at + (stage === 'RequestReceived' ? 0 : 5000)),
