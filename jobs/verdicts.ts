@@ -1,10 +1,9 @@
-import type { SamePerson } from '../core/approval/same-person.js';
 import { findClusterIDs } from '../store/attribution.js';
 import { BodyCache } from '../store/body-cache.js';
 import { type LoadedPolicy, recordPolicy } from '../store/policies.js';
 import { type GitAnswers, recordEquivalences } from '../store/verdicts/commit-facts.js';
 import { recordRanges } from '../store/verdicts/commit-ranges.js';
-import { type Bench, judgeChanges } from '../store/verdicts/judge.js';
+import { type Bench, judgeChanges, type People } from '../store/verdicts/judge.js';
 import { markVerdictsDue } from '../store/verdicts/late-evidence.js';
 import { Graphs } from '../store/verdicts/repositories.js';
 import { findSubjects } from '../store/verdicts/subjects.js';
@@ -20,7 +19,7 @@ export interface VerdictMeans {
   policy: () => Promise<LoadedPolicy>;
   /** Undefined: without mirrors, what git would tell is unknown. */
   git: GitAnswers | undefined;
-  samePerson: () => Promise<SamePerson>;
+  people: People;
 }
 
 /**
@@ -43,7 +42,7 @@ export function verdictsJob(means: VerdictMeans): Job {
       const bench: Bench = {
         policy,
         git: means.git,
-        samePerson: await means.samePerson(),
+        people: means.people,
         graphs,
         bodyCache,
       };

@@ -42,7 +42,7 @@ create table syncs (
   change_id uuid not null,
   primary key (cluster_id, object_id, started_at)
 );
-create index syncs_name on syncs (engine, name, started_at);
+create index syncs_name on syncs (engine, name, cluster_id, started_at);
 create unique index syncs_id on syncs (sync_id);
 create index syncs_revision on syncs (cluster_id, object_id, revision_key, started_at);
 

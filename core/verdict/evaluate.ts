@@ -42,6 +42,8 @@ export interface VerdictCase {
   /** How the content stands to what the linked commit, or for people the deployed one, says. */
   content: ContentComparison | undefined;
   samePerson: SamePerson;
+  /** Who the user of the cluster is, as far as is known. */
+  person: Person;
   /** Microseconds. */
   now: number;
 }
@@ -163,7 +165,7 @@ function breakGlass(c: VerdictCase, environment: Environment): Verdict | undefin
   if (identity === undefined) return undefined;
   const ticket = emergencyTicket(policy.policy.breakGlass, c.tickets, subject.at);
   if (!ticket) return undefined;
-  const review = reviewState(ticket, personOf(subject), subject.at, environment, c.now, c.samePerson);
+  const review = reviewState(ticket, c.person, subject.at, environment, c.now, c.samePerson);
   return say(
     c,
     environment,
@@ -395,10 +397,4 @@ function branchOf(source: LinkedSource): { branch?: string } {
   if (ref === undefined || ref === 'HEAD' || /^(refs\/tags\/|v?\d+\.\d+|[0-9a-f]{7,64}$)/.test(ref))
     return {};
   return { branch: ref.replace(/^refs\/heads\//, '') };
-}
-
-/** Who a user of the cluster is, as far as the name says. */
-function personOf(subject: Subject): Person {
-  const { username } = subject.user;
-  return username.includes('@') ? { email: username, name: username } : { login: username, name: username };
 }

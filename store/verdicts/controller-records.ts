@@ -159,6 +159,7 @@ async function findAttempts(
   for (const write of writes) if (!first.has(write.objectID)) first.set(write.objectID, write);
   const rows: SyncRow[] = await findSyncsAround(
     client,
+    clusterID,
     [...first.values()].map(({ key, at }) => ({
       engine: 'flux',
       namespace: key.namespace,

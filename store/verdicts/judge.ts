@@ -1,5 +1,5 @@
 import type { ClientBase } from 'pg';
-import type { ChangeTicket, CommitFacts } from '../../core/approval/facts.js';
+import type { ChangeTicket, CommitFacts, Person } from '../../core/approval/facts.js';
 import type { SamePerson } from '../../core/approval/same-person.js';
 import { type ContentComparison, compareContent } from '../../core/links/compare-content.js';
 import { findLinks } from '../../core/links/find-links.js';
@@ -25,11 +25,18 @@ import { findSyncHistories, findSyncsAround, syncOf } from './syncs.js';
 /** Tickets that ended this long before a change are still looked at, to say that they had expired; microseconds. */
 const TICKET_REACH = 30 * 86_400 * 1e6;
 
+/** Who is who. */
+export interface People {
+  samePerson: SamePerson;
+  /** The person behind a user of a cluster, by whatever account they are known. */
+  ofUser(username: string, cluster: string): Person;
+}
+
 /** What the judging of a batch works with; kept from batch to batch. */
 export interface Bench {
   policy: PolicyVersion;
   git: GitAnswers | undefined;
-  samePerson: SamePerson;
+  people: People;
   graphs: Graphs;
   bodyCache: BodyCache;
 }
@@ -100,7 +107,7 @@ export async function judgeChanges(
       .filter(({ place }) => place?.kind === 'reapply')
       .map(({ link }) => ({ objectID: link.row.object_id, key: keyOf(link.row) })),
   );
-  const deployed = await deployedSources(client, cases);
+  const deployed = await deployedSources(client, clusterID, cases);
   const judged: Judged[] = [];
   for (const { link, decision, place, questions } of [...cases].sort(byOrder)) {
     const { row, subject, evidence } = link;
@@ -132,7 +139,8 @@ export async function judgeChanges(
         object: subject.key.name,
       },
       content,
-      samePerson: bench.samePerson,
+      samePerson: bench.people.samePerson,
+      person: bench.people.ofUser(subject.user.username, subject.cluster),
       now: now.getTime() * 1000,
     });
     roots.set(row.change_id, { verdict: verdict.verdict, ...(verdict.reason && { reason: verdict.reason }) });
@@ -251,6 +259,7 @@ async function ticketsFor(
 /** What was deployed from git when somebody wrote an object that a controller manages: its content may equal that. */
 async function deployedSources(
   client: ClientBase,
+  clusterID: number,
   cases: readonly Case[],
 ): Promise<Map<LinkCase, LinkedSource[]>> {
   const asked = cases.flatMap(({ link, decision }) => {
@@ -262,7 +271,7 @@ async function deployedSources(
   });
   const found = new Map<LinkCase, LinkedSource[]>();
   if (asked.length === 0) return found;
-  const syncs = (await findSyncsAround(client, asked)).map(syncOf);
+  const syncs = (await findSyncsAround(client, clusterID, asked)).map(syncOf);
   for (const { link, engine, namespace, name, at } of asked) {
     const last = syncs
       .filter(

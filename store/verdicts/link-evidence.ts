@@ -63,7 +63,7 @@ export async function gatherLinkCases(
     const release = releases.get(row.change_id);
     if (release?.parent) ask('flux', release.parent.namespace, release.parent.name, release.record.changedAt);
   }
-  const syncs = groupSyncs(await findSyncsAround(client, [...questions.values()]));
+  const syncs = groupSyncs(await findSyncsAround(client, clusterID, [...questions.values()]));
   const setters = await findOverrideSetters(
     client,
     [...syncs.values()]

@@ -134,11 +134,12 @@ const SYNC_COLUMNS = `s.cluster_id, k.name as cluster, s.object_id, s.started_at
   s.finished_at, s.phase, s.sources, s.objects, s.initiator, s.non_git, s.dry_run, s.operation_digest, s.recorders, s.change_id`;
 
 /**
- * The syncs of applications around times: for each the last few that began by then, or within 2 seconds after. An
- * Application may be in another cluster than what it deploys.
+ * The syncs of applications around times: for each the last few that began by then, or within 2 seconds after. Where
+ * the cluster has no application of that name, those of other clusters: a hub may deploy to it.
  */
 export async function findSyncsAround(
   client: ClientBase,
+  clusterID: number,
   questions: ReadonlyArray<ApplicationName & { at: number }>,
 ): Promise<SyncRow[]> {
   if (questions.length === 0) return [];
@@ -147,16 +148,20 @@ export async function findSyncsAround(
     text: `select distinct on (s.cluster_id, s.object_id, s.started_at) ${SYNC_COLUMNS}
              from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) as q (engine, namespace, name, at)
             cross join lateral (
+              select exists (select from syncs where engine = q.engine and name = q.name and cluster_id = $5
+                                and (q.namespace is null or namespace = q.namespace)) as here) own
+             join clusters k on k.id = $5 or not own.here
+            cross join lateral (
               select * from syncs
-               where engine = q.engine and name = q.name and started_at <= q.at + interval '2 seconds'
-                 and (q.namespace is null or namespace = q.namespace)
-               order by started_at desc limit 8) s
-             join clusters k on k.id = s.cluster_id`,
+               where engine = q.engine and name = q.name and cluster_id = k.id
+                 and started_at <= q.at + interval '2 seconds' and (q.namespace is null or namespace = q.namespace)
+               order by started_at desc limit 8) s`,
     values: [
       questions.map(({ engine }) => engine),
       questions.map(({ namespace }) => namespace ?? null),
       questions.map(({ name }) => name),
       questions.map(({ at }) => formatMicros(at)),
+      clusterID,
     ],
   });
   return rows;

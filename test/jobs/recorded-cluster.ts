@@ -156,6 +156,8 @@ function eventOf(request: Request) {
       ...(name !== undefined && { name }),
       ...(subresource && { subresource }),
     },
+    ...(stage !== 'ResponseComplete' &&
+      request.code !== undefined && { responseStatus: { code: request.code } }),
     ...(stage === 'ResponseComplete' && {
       responseStatus: { code: request.code ?? (verb === 'create' ? 201 : 200) },
       ...(request.request !== undefined && { requestObject: request.request }),

@@ -56,8 +56,8 @@ export class Stage {
       return;
     }
     const requests = this.#requestsOf(play, at);
-    this.#last = requests;
-    await this.#cluster.record(...requests);
+    const auditIDs = await this.#cluster.record(...requests);
+    this.#last = requests.map((request, i) => ({ ...request, auditID: auditIDs[i]! }));
   }
 
   #requestsOf(play: Play, at: number): Request[] {

@@ -66,7 +66,8 @@ function take({ repo, host, shas }: ScenarioRepo, step: GitStep): void {
     ...(other !== undefined && { [other]: `${other} at ${shas.size}\n` }),
   });
   if ('push' in step) {
-    const before = shas.size === 0 ? undefined : (repo.checkout('main'), repo.head());
+    if (shas.size > 0) repo.checkout('main');
+    const before = shas.size === 0 ? undefined : repo.head();
     const sha = repo.commit({
       files: write(step.image, step.other),
       author: personOf(step.by),

@@ -1,0 +1,18 @@
+import type { Person } from '../../core/approval/facts.js';
+import type { Identities } from '../../core/identity-map/identities.js';
+import type { People } from './judge.js';
+
+/** Who is who, by the declared mapping. */
+export function peopleOf(identities: Identities): People {
+  return {
+    samePerson: identities.samePerson,
+    ofUser: (username, cluster): Person => {
+      const id = identities.resolveUsername(username, cluster);
+      const entry = id === undefined ? undefined : identities.entry(id);
+      const [email, login] = [entry?.emails[0], entry?.logins[0]?.login];
+      if (email !== undefined) return { email };
+      if (login !== undefined) return { login };
+      return username.includes('@') ? { email: username } : { name: username };
+    },
+  };
+}
