@@ -50,6 +50,8 @@ export interface Config {
   /** Seconds between two looks at a repository's host; webhooks make one at once. */
   hostSyncSeconds: number;
   identitiesFile: string | undefined;
+  /** What changes are held to. */
+  policyFile: string | undefined;
   logLevel: string;
 }
 
@@ -141,6 +143,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     },
     hostSyncSeconds: reader.integer('WHOCHANGED_HOST_SYNC_SECONDS', 300, 10, 86_400),
     identitiesFile: reader.file('WHOCHANGED_IDENTITIES_FILE'),
+    policyFile: reader.file('WHOCHANGED_POLICY_FILE'),
     logLevel: reader.oneOf('WHOCHANGED_LOG_LEVEL', 'info', LOG_LEVELS),
   };
 

@@ -10,20 +10,26 @@ import { readVersion } from '../cli/version.js';
 import { scanText } from '../core/redact/scan.js';
 import { webhookKubeconfig } from '../ingest/webhook/kubeconfig.js';
 import { attributeJob } from '../jobs/attribute.js';
+import { gitAnswers } from '../jobs/git/answers.js';
 import { fetchReposJob } from '../jobs/git/fetch-repos.js';
 import { createGitMetrics } from '../jobs/git/metrics.js';
 import { syncHostsJob } from '../jobs/hosts/sync-hosts.js';
 import type { Job } from '../jobs/job.js';
+import { linksJob } from '../jobs/links.js';
 import { partitionsJob } from '../jobs/partitions.js';
 import { checkpointJob, sequenceLogJob } from '../jobs/proof-log.js';
 import { pruneJobRunsJob } from '../jobs/prune-job-runs.js';
 import { JobRunner } from '../jobs/runner.js';
 import { settleOutcomesJob } from '../jobs/settle-outcomes.js';
+import { verdictsJob } from '../jobs/verdicts.js';
 import { createKysely, createPool } from '../store/database.js';
+import { peopleOf } from '../store/verdicts/people.js';
 import type { Config } from './config.js';
 import { prepareFirstStart, welcome } from './first-start.js';
+import { loadIdentities } from './identities.js';
 import { type IngestRole, startIngest } from './ingest-role.js';
 import { loadOrCreateLogKey } from './log-key.js';
+import { openPolicy } from './policy-file.js';
 import { loadRedaction } from './redaction.js';
 import { buildServer } from './server.js';
 import { openStore } from './store-connection.js';
@@ -46,6 +52,13 @@ export async function start(config: Config, log: Logger, onFatal: (error: unknow
   // The embedded Postgres is there by now; an operator's may be away, and the receiver must not wait for it.
   if (store.embedded) await store.ready;
 
+  const policy = openPolicy(config.policyFile, log);
+  const judging = {
+    policy,
+    git: gitAnswers(config.git.dir, store.pool),
+    people: peopleOf(loadIdentities(config.identitiesFile)),
+  };
+
   const has = (role: Config['roles'][number]) => config.roles.includes(role);
   let jobs: JobRunner | undefined;
   let ingest: IngestRole | undefined;
@@ -66,6 +79,8 @@ export async function start(config: Config, log: Logger, onFatal: (error: unknow
       sequenceLogJob(),
       checkpointJob(signer),
       attributeJob(),
+      linksJob(policy),
+      verdictsJob(judging),
       syncHostsJob({
         credentials: { folder: config.credentialsDir, environment: process.env },
         syncSeconds: config.hostSyncSeconds,
