@@ -149,7 +149,7 @@ describe('a token', () => {
     expect((await api.cli(['deploy/web', '--since', '1000w'], reader)).code).toBe(EXIT.ok);
     await fails(['source', 'add', 'x', '--cluster', 'y'], reader, {
       code: EXIT.auth,
-      says: /takes the role operator; the token "somebody" has reader$/,
+      says: /takes the role operator; "somebody" has reader$/,
       advises: /token create NAME --role ROLE/,
     });
     await fails(['token', 'list'], reader, { code: EXIT.auth, says: /takes the role admin/, advises: /./ });
