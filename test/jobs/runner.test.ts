@@ -244,7 +244,9 @@ describe('JobRunner', () => {
     const runner = createRunner([{ name: 'x', schedule: YEARLY, runOnce: async () => ({ rows: 0 }) }]);
     await runner.start();
     const { rows } = await database.pool.query<{ pid: number }>(
-      `select pid from pg_locks where locktype = 'advisory' and classid = 7231003 and granted`,
+      // The server's other databases are those of tests that run at the same time.
+      `select pid from pg_locks where locktype = 'advisory' and classid = 7231003 and granted
+         and database = (select oid from pg_database where datname = current_database())`,
     );
     expect(rows).toHaveLength(1);
     await database.pool.query('select pg_terminate_backend($1)', [rows[0]!.pid]);
