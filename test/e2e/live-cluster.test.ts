@@ -46,13 +46,20 @@ describe.skipIf(!BIN)('a live cluster', () => {
     // What the controllers make at the beginning is no part of the session.
     await sleep(4000);
 
-    const session = actOut(cluster.kubeconfig, join(folder, 'times.json'));
+    const { stillRuns } = cluster;
+    const session = actOut(cluster.kubeconfig, join(folder, 'times.json')).catch(async (error) => {
+      await stillRuns();
+      throw error;
+    });
+    // It is awaited below, after the kills.
+    session.catch(() => undefined);
     await sleep(40_000);
     await system.kill();
     system = await startSystem(data, ports);
     await sleep(30_000);
     process.kill(await postmasterPid(data), 'SIGKILL');
     await session;
+    await stillRuns();
     await sleep(3000);
     await cluster.stop();
 
@@ -113,12 +120,16 @@ function actOut(kubeconfig: string, times: string): Promise<void> {
   const script = join(import.meta.dirname, 'session/run-session.ts');
   const child = spawn(process.execPath, ['--import', 'tsx', script, ACTIONS, times], {
     env: { ...process.env, KUBECONFIG: kubeconfig, PATH: `${BIN}:${process.env.PATH}` },
-    stdio: 'ignore',
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    said = (said + text).slice(-2000);
   });
   return new Promise((resolve, reject) => {
     child.on('error', reject);
-    child.on('exit', (code) =>
-      code === 0 ? resolve() : reject(new Error(`the session ended with ${code}`)),
+    child.on('close', (code) =>
+      code === 0 ? resolve() : reject(new Error(`the session ended with ${code}: ${said}`)),
     );
   });
 }

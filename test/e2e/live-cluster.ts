@@ -25,6 +25,8 @@ export interface LiveCluster {
   kubeconfig: string;
   /** The apiserver's own audit log: what it says it has told. */
   auditLog: string;
+  /** Throws where the apiserver is gone, with its last words: all that follows would only say that it doesn't answer. */
+  stillRuns(): Promise<void>;
   /** Stops the controllers, then the apiserver, which delivers what it still holds, then etcd. */
   stop(): Promise<void>;
 }
@@ -146,7 +148,15 @@ export async function startCluster(options: {
       '--port=0',
     ]),
   );
-  return { kubeconfig, auditLog: join(folder, 'audit.log'), stop };
+  const stillRuns = async () => {
+    if (apiserver.exitCode === null && apiserver.signalCode === null) return;
+    const log = await readFile(join(folder, 'kube-apiserver.log'), 'utf8');
+    const crash = log.search(/^(?:fatal error|panic|unexpected fault)/m);
+    throw new Error(
+      `kube-apiserver crashed: ${crash < 0 ? log.slice(-2000) : log.slice(crash, crash + 2000)}`,
+    );
+  };
+  return { kubeconfig, auditLog: join(folder, 'audit.log'), stillRuns, stop };
 }
 
 async function end(child: ChildProcess): Promise<void> {
