@@ -94,9 +94,15 @@ const config = readConfig({
   ...process.env,
   WHOCHANGED_DATA_DIR: dataDir,
 });
-const system = await start(config, createLogger(config.logLevel), (error) => {
-  throw error;
-});
+let welcome = '';
+const system = await start(
+  config,
+  createLogger(config.logLevel),
+  (error) => {
+    throw error;
+  },
+  (text) => (welcome = text),
+);
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.once(signal, () => void system.stop().then(() => process.exit(serves ? 0 : 130)));
 try {
@@ -108,7 +114,7 @@ try {
   await ask('-n', 'shop', '--since', since, '--until', until, '--limit', '40');
   await ask('deploy/web', '-n', 'shop', '--field', IMAGES, '--since', since);
   await ask('show', await imageChange(system.urls.http, adminToken, since));
-  if (serves) process.stdout.write(system.welcome);
+  if (serves) process.stdout.write(welcome);
 } finally {
   if (!serves) await system.stop();
 }

@@ -20,8 +20,7 @@ function fail(error: unknown): never {
 try {
   const config = readConfig(environmentWithFlags(process.argv.slice(2)));
   const log = createLogger(config.logLevel);
-  const system = await start(config, log, fail);
-  process.stdout.write(system.welcome);
+  const system = await start(config, log, fail, (text) => process.stdout.write(text));
   let stopping = false;
   const stop = (signal: string) => {
     if (stopping) process.exit(1);

@@ -38,12 +38,22 @@ import { openTls } from './tls.js';
 export interface System {
   /** Base URLs, with the ports really bound. */
   urls: { http: string; https: string };
-  welcome: string;
   stop(): Promise<void>;
 }
 
-/** Starts every role of this process. Resolves when it serves; with Postgres away the receiver serves, and spools. */
-export async function start(config: Config, log: Logger, onFatal: (error: unknown) => void): Promise<System> {
+const AWAY =
+  '\n  whochanged is up, and Postgres is away: audit events are kept in the spool until it is back.\n\n';
+
+/**
+ * Starts every role of this process. Resolves when it serves; with Postgres away the receiver serves, and spools.
+ * `announce` is given what a person is told: at once, and again once an absent Postgres is there.
+ */
+export async function start(
+  config: Config,
+  log: Logger,
+  onFatal: (error: unknown) => void,
+  announce: (text: string) => void = () => undefined,
+): Promise<System> {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const store = await openStore(config, log, onFatal);
@@ -125,24 +135,30 @@ export async function start(config: Config, log: Logger, onFatal: (error: unknow
   await http.listen({ host: config.http.host, port: config.http.port });
   await https.listen({ host: config.https.host, port: config.https.port });
   const urls = {
-    http: `http://${hostOf(config.http.host)}:${portOf(http)}`,
+    http: `http://${reachableHost(config.http.host)}:${portOf(http)}`,
     https: config.publicURL.replace(/:0$/, `:${portOf(https)}`),
   };
   publicURL = urls.https;
-  let text =
-    '\n  whochanged is up, and Postgres is away: audit events are kept in the spool until it is back.\n\n';
-  if (store.embedded || (await settled(store.ready))) {
+  const greet = async () => {
     const first = await prepareFirstStart(store.pool, {
       dataDir: config.dataDir,
       publicURL: urls.https,
       caPem: tls.authorityPem,
     });
     await ingest?.webhook.registry.refresh();
-    text = await welcome(first, { api: urls.http, webhook: urls.https });
+    return welcome(first, { api: urls.http, webhook: urls.https });
+  };
+  if (store.embedded || (await settled(store.ready))) announce(await greet());
+  else {
+    announce(AWAY);
+    // It rejects when the process stops first, or a migration fails, which is fatal by itself.
+    store.ready.then(
+      () => greet().then(announce, onFatal),
+      () => undefined,
+    );
   }
   return {
     urls,
-    welcome: text,
     stop: async () => {
       await Promise.all([http.close(), https.close()]);
       tls.stop();
@@ -186,6 +202,8 @@ function portOf(server: FastifyInstance): number {
   return (server.server.address() as AddressInfo).port;
 }
 
-function hostOf(host: string): string {
+/** What listens on every address can't be asked at that one. */
+function reachableHost(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return 'localhost';
   return host.includes(':') ? `[${host}]` : host;
 }

@@ -10,7 +10,7 @@ const RETRY_MS = 2000;
 
 export interface StoreConnection {
   pool: Pool;
-  /** Resolves once the schema is there; what needs the database waits for it, the receiver doesn't. */
+  /** Resolves once the schema is there, rejects when stopped before; what needs the database waits for it, the receiver doesn't. */
   ready: Promise<void>;
   embedded: EmbeddedPostgres | undefined;
   options: DatabaseOptions;
@@ -52,6 +52,7 @@ export async function openStore(
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }
     }
+    throw new Error('stopped before Postgres was there');
   })();
   ready.catch(() => undefined);
   return {

@@ -8,6 +8,8 @@ import { findSourceCredentials, type SourceCredentials } from '../../store/sourc
 const REFRESH_MS = 5000;
 /** A source added a moment ago must work at once, but unknown names must not turn into a query each. */
 const MIN_REFRESH_MS = 500;
+/** A code of Postgres. */
+const UNDEFINED_TABLE = '42P01';
 
 export interface PresentedCredential {
   token?: string;
@@ -70,6 +72,8 @@ export class SourceRegistry {
       await rename(`${this.#snapshotPath}.new`, this.#snapshotPath);
       this.#snapshot = snapshot;
     } catch (error) {
+      // A new database, whose schema is being made: nobody can have a credential yet.
+      if ((error as { code?: string }).code === UNDEFINED_TABLE) return;
       this.#log.warn({ err: error }, 'cannot read the sources: those known so far stay valid');
     }
   }

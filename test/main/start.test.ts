@@ -1,0 +1,59 @@
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, inject, it, onTestFinished } from 'vitest';
+import { readConfig } from '../../main/config.js';
+import { createLogger } from '../../main/log.js';
+import { start } from '../../main/start.js';
+import { createPool } from '../../store/database.js';
+import { createEmptyDatabase, onDatabase } from '../harness/database.js';
+
+it('makes the first token and source once a Postgres that was away at the start is there', async () => {
+  const database = await createEmptyDatabase();
+  onTestFinished(database.drop);
+  const folder = await mkdtemp(join(tmpdir(), 'whochanged-start-'));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const admin = createPool({
+    ...onDatabase(inject('postgres'), 'postgres'),
+    poolSize: 1,
+    applicationName: 'test',
+  });
+  onTestFinished(() => admin.end());
+  const name = new URL(database.url).pathname.slice(1);
+  await admin.query(`alter database ${name} allow_connections false`);
+
+  const said: string[] = [];
+  let logged = '';
+  const config = readConfig({
+    WHOCHANGED_DATA_DIR: folder,
+    DATABASE_URL: database.url,
+    WHOCHANGED_HTTP_HOST: '0.0.0.0',
+    WHOCHANGED_HTTP_ALLOW_REMOTE: 'true',
+    WHOCHANGED_HTTP_PORT: '0',
+    WHOCHANGED_HTTPS_PORT: '0',
+    WHOCHANGED_HTTPS_HOST: '127.0.0.1',
+  });
+  const log = createLogger('info', { write: (line: string) => (logged += line) });
+  let fatal: unknown;
+  const system = await start(
+    config,
+    log,
+    (error) => (fatal = error),
+    (text) => said.push(text),
+  );
+  onTestFinished(system.stop);
+  expect(said).toEqual([expect.stringContaining('Postgres is away')]);
+  expect(existsSync(join(folder, 'admin-token'))).toBe(false);
+
+  await admin.query(`alter database ${name} allow_connections true`);
+  await expect.poll(() => said.length, { timeout: 30_000 }).toBe(2);
+  const token = (await readFile(join(folder, 'admin-token'), 'utf8')).trim();
+  expect(said[1]).toContain(token);
+  // One can ask at the address that is told.
+  const address = /up at (\S+)/.exec(said[1]!)![1]!;
+  const answer = await fetch(`${address}/v1/sources`, { headers: { authorization: `Bearer ${token}` } });
+  expect(await answer.json()).toMatchObject({ items: [{ name: 'default' }] });
+  expect(logged).not.toContain('relation');
+  expect(fatal).toBeUndefined();
+});
