@@ -114,7 +114,8 @@ describe('whochanged under kill -9', () => {
         );
         for (const { spooled } of await Promise.all(posted)) expect(spooled).toBe(1);
       } finally {
-        for (const pid of frozen) process.kill(pid, 'SIGCONT');
+        // The postmaster last: once it goes on, it reaps children that had ended.
+        for (const pid of frozen.toReversed()) process.kill(pid, 'SIGCONT');
       }
       await expect
         .poll(async () => (await counts().catch(() => ({ events: 0 }))).events, { timeout: 30_000 })
