@@ -24,6 +24,8 @@ const DRAIN_TIMEOUT_MS = 300_000;
 const RETRIES = 5;
 const MIN_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 5000;
+/** Of objects, one transaction takes at least this much, whoever else waits: they are slowed down, and not stopped. */
+const MIN_OBJECT_BATCHES = 1;
 
 export type Durability = AppendResult & { spooled: boolean };
 
@@ -46,6 +48,8 @@ export class DurableWriter {
   readonly #log: Logger;
   readonly #committed: () => void;
   #waiting: Waiting[] = [];
+  /** What was read from objects, which can be read again: it waits behind what apiservers post. */
+  #objects: Waiting[] = [];
   #running = false;
   #draining = false;
   #stopped = false;
@@ -69,13 +73,14 @@ export class DurableWriter {
   }
 
   /**
-   * Resolves once the batch is durable.
-   * @throws WhochangedError `overloaded` when neither Postgres nor the spool can take it
+   * Resolves once the batch is durable. A batch of an object is never spooled, since the object keeps it.
+   * @throws WhochangedError `overloaded` when neither Postgres nor the spool can take it; `store_unavailable` for a
+   *   batch of an object while Postgres is away or the spool is not yet empty: to be submitted again
    */
   submit(batch: Batch): Promise<Durability> {
-    if (!this.#journal.isEmpty) return this.#spool(batch);
+    if (!this.#journal.isEmpty) return batch.object ? Promise.reject(storeAway()) : this.#spool(batch);
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ batch, resolve, reject });
+      (batch.object ? this.#objects : this.#waiting).push({ batch, resolve, reject });
       if (!this.#running) void this.#run();
     });
   }
@@ -84,7 +89,7 @@ export class DurableWriter {
     this.#running = true;
     // Posts that arrived in the same turn of the event loop go into the first transaction together.
     await new Promise((resolve) => setImmediate(resolve));
-    while (this.#waiting.length > 0) {
+    while (this.#waiting.length > 0 || this.#objects.length > 0) {
       const group = this.#takeGroup();
       try {
         const results = await this.#append(
@@ -98,24 +103,24 @@ export class DurableWriter {
           { err: error, spoolBytes: this.#journal.bytes },
           'Postgres is away: events go to the spool',
         );
-        const all = [...group, ...this.#waiting.splice(0)];
-        await Promise.all(all.map((item) => this.#spool(item.batch).then(item.resolve, item.reject)));
+        const all = [...group, ...this.#waiting.splice(0), ...this.#objects.splice(0)];
+        await Promise.all(
+          all.map((item) =>
+            item.batch.object
+              ? item.reject(storeAway(error))
+              : this.#spool(item.batch).then(item.resolve, item.reject),
+          ),
+        );
       }
     }
     this.#running = false;
   }
 
+  /** What goes into the next transaction: first what was posted, then objects, of which one at least has its turn. */
   #takeGroup(): Waiting[] {
-    let events = 0;
-    let bytes = 0;
-    let count = 0;
-    for (const { batch } of this.#waiting) {
-      events += batch.accepted.length;
-      for (const { size } of batch.accepted) bytes += size;
-      if (count > 0 && (events > MAX_COMMIT_EVENTS || bytes > MAX_COMMIT_BYTES)) break;
-      count++;
-    }
-    return this.#waiting.splice(0, count);
+    const room = { events: MAX_COMMIT_EVENTS, bytes: MAX_COMMIT_BYTES };
+    const posted = takeWithin(this.#waiting, room, 1);
+    return [...posted, ...takeWithin(this.#objects, room, MIN_OBJECT_BATCHES)];
   }
 
   /** Appends, retrying lost races and isolating events that Postgres refuses. Fails only when Postgres is away. */
@@ -147,7 +152,7 @@ export class DurableWriter {
     const batch = batches[0]!;
     if (batch.accepted.length > 1) {
       const half = Math.ceil(batch.accepted.length / 2);
-      const [first] = await this.#append([{ ...batch, accepted: batch.accepted.slice(0, half) }], timeoutMs);
+      const [first] = await this.#append([firstHalf(batch, half)], timeoutMs);
       const [second] = await this.#append(
         [{ ...batch, accepted: batch.accepted.slice(half), rejections: [] }],
         timeoutMs,
@@ -157,6 +162,7 @@ export class DurableWriter {
           stored: first!.stored + second!.stored,
           duplicates: first!.duplicates + second!.duplicates,
           quarantined: first!.quarantined + second!.quarantined,
+          ...(second!.leaseLost && { leaseLost: true }),
         },
       ];
     }
@@ -233,4 +239,32 @@ export class DurableWriter {
     this.#stopped = true;
     await this.#journal.close();
   }
+}
+
+/** Takes batches from a queue's head while they find room, `least` of them in any case. */
+function takeWithin(queue: Waiting[], room: { events: number; bytes: number }, least: number): Waiting[] {
+  let count = 0;
+  for (const { batch } of queue) {
+    room.events -= batch.accepted.length;
+    for (const { size } of batch.accepted) room.bytes -= size;
+    if (count >= least && (room.events < 0 || room.bytes < 0)) break;
+    count++;
+  }
+  return queue.splice(0, count);
+}
+
+/** An object's end belongs to the last transaction alone. */
+function firstHalf(batch: Batch, half: number): Batch {
+  const { object, ...rest } = batch;
+  const first: Batch = { ...rest, accepted: batch.accepted.slice(0, half) };
+  if (!object) return first;
+  const { end: _end, ...part } = object;
+  return { ...first, object: part };
+}
+
+function storeAway(cause?: unknown): WhochangedError {
+  return new WhochangedError('store_unavailable', 'Postgres is away, or the spool is being caught up with', {
+    retryAfter: 5,
+    cause,
+  });
 }

@@ -69,3 +69,14 @@ export function createIngestMetrics(registry: Registry): IngestMetrics {
     }),
   };
 }
+
+/** Counts what became of a source's events in Postgres. */
+export function countEvents(
+  metrics: IngestMetrics,
+  source: string,
+  result: { stored: number; duplicates: number; quarantined: number },
+): void {
+  metrics.events.inc({ source, result: 'stored' }, result.stored);
+  metrics.events.inc({ source, result: 'duplicate' }, result.duplicates);
+  metrics.events.inc({ source, result: 'quarantined' }, result.quarantined);
+}

@@ -52,6 +52,13 @@ export interface Config {
   identitiesFile: string | undefined;
   /** What changes are held to. */
   policyFile: string | undefined;
+  s3: {
+    concurrency: number;
+    maxInFlightBytes: number;
+    leaseSeconds: number;
+    listSeconds: number;
+    fullListSeconds: number;
+  };
   logLevel: string;
 }
 
@@ -144,6 +151,13 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     hostSyncSeconds: reader.integer('WHOCHANGED_HOST_SYNC_SECONDS', 300, 10, 86_400),
     identitiesFile: reader.file('WHOCHANGED_IDENTITIES_FILE'),
     policyFile: reader.file('WHOCHANGED_POLICY_FILE'),
+    s3: {
+      concurrency: reader.integer('WHOCHANGED_S3_CONCURRENCY', 8, 1, 256),
+      maxInFlightBytes: reader.integer('WHOCHANGED_S3_MAX_IN_FLIGHT_BYTES', 8 * MIB, MIB, 4096 * MIB),
+      leaseSeconds: reader.integer('WHOCHANGED_S3_LEASE_SECONDS', 60, 3, 3600),
+      listSeconds: reader.integer('WHOCHANGED_S3_LIST_SECONDS', 60, 1, 86_400),
+      fullListSeconds: reader.integer('WHOCHANGED_S3_FULL_LIST_SECONDS', 86_400, 1, 30 * 86_400),
+    },
     logLevel: reader.oneOf('WHOCHANGED_LOG_LEVEL', 'info', LOG_LEVELS),
   };
 
@@ -168,6 +182,11 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   if (/[\s+]/.test(config.log.origin)) {
     problems.push(
       `WHOCHANGED_LOG_ORIGIN: "${config.log.origin}" holds white space or a plus; write a name such as audit.example.com/whochanged`,
+    );
+  }
+  if (Boolean(environment.AWS_ACCESS_KEY_ID) !== Boolean(environment.AWS_SECRET_ACCESS_KEY)) {
+    problems.push(
+      'AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: only one is set; set both, or neither to use a profile or a role',
     );
   }
   for (const name of https.hostnames) {

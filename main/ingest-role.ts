@@ -9,6 +9,8 @@ import { threadedAcceptances } from '../ingest/acceptance/threads.js';
 import { DurableWriter } from '../ingest/durable-writer.js';
 import { InFlight } from '../ingest/in-flight.js';
 import { createIngestMetrics } from '../ingest/metrics.js';
+import { createS3Metrics } from '../ingest/s3/metrics.js';
+import { S3Ingest } from '../ingest/s3/s3-ingest.js';
 import { Journal } from '../ingest/spool/journal.js';
 import type { WebhookParts } from '../ingest/webhook/route.js';
 import { SourceRegistry } from '../ingest/webhook/source-registry.js';
@@ -17,10 +19,13 @@ import type { Config } from './config.js';
 import { loadRedaction } from './redaction.js';
 
 const MAX_WAITERS = 512;
+/** Objects wait for room as long as it takes: the longest that a timer takes. */
+const OBJECT_WAIT_MS = 2 ** 31 - 1;
 
 export interface IngestRole {
   webhook: WebhookParts;
   redaction: Redaction;
+  s3: S3Ingest;
   spoolStatus(): { bytes: number };
   /** Puts a quarantined sample through the receiver again, under its source. */
   replay(
@@ -55,6 +60,21 @@ export async function startIngest(
     maxWaiters: MAX_WAITERS,
     onChange: (bytes) => metrics.inFlightBytes.set(bytes),
   });
+  // Objects have less room than posts, and never what posts have.
+  const objectsInFlight = new InFlight({
+    maxBytes: config.s3.maxInFlightBytes,
+    maxWaitMs: OBJECT_WAIT_MS,
+    maxWaiters: Number.POSITIVE_INFINITY,
+    onChange: () => undefined,
+  });
+  const objectReader = { writer, inFlight: objectsInFlight, acceptances, metrics };
+  const s3 = new S3Ingest({
+    pool,
+    reader: objectReader,
+    metrics: createS3Metrics(registry),
+    log,
+    options: config.s3,
+  });
   const sources = new SourceRegistry(pool, join(config.spool.dir, 'sources.json'), log);
   await sources.start();
   return {
@@ -69,6 +89,7 @@ export async function startIngest(
       },
     },
     redaction,
+    s3,
     spoolStatus: () => ({ bytes: journal.bytes }),
     replay: async (source, sample) => {
       const acceptance = acceptValue(JSON.parse(sample), sample.length, undefined, redaction);
@@ -83,6 +104,7 @@ export async function startIngest(
     },
     stop: async () => {
       sources.stop();
+      await s3.stop();
       await acceptances.stop();
       await writer.stop();
     },

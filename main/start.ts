@@ -74,6 +74,10 @@ export async function start(
   let ingest: IngestRole | undefined;
   const poke = () => jobs?.poke('attribute');
   if (has('ingest')) ingest = await startIngest(config, store.pool, registry, log, poke);
+  store.ready.then(
+    () => ingest?.s3.start(),
+    () => undefined,
+  );
   // Jobs hold locks on their connections; a pool of their own keeps them from starving the others.
   const jobsPool = has('jobs')
     ? createPool({ ...store.options, poolSize: 10, applicationName: 'whochanged-jobs' })
@@ -123,7 +127,10 @@ export async function start(
     pokeJob: (name) => jobs?.poke(name),
     repoProtocols: config.git.protocols,
     spoolStatus: ingest?.spoolStatus,
-    sourcesChanged: () => void ingest?.webhook.registry.refresh(),
+    sourcesChanged: () => {
+      void ingest?.webhook.registry.refresh();
+      void ingest?.s3.poke();
+    },
   };
   const parts = {
     log,

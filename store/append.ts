@@ -20,6 +20,7 @@ import {
   flagReusedAuditIDs,
   recordHealth,
 } from './side-rows.js';
+import { type AdvancedPart, advanceObjects, type ObjectPart } from './source-objects.js';
 import { FirstStatistics } from './statistics.js';
 
 /** Events of one source that must become durable together or not at all. */
@@ -30,12 +31,16 @@ export interface Batch {
   receivedAt: number;
   accepted: AcceptedEvent[];
   rejections: Rejection[];
+  /** The object that they were read from, whose row moves in the same transaction. */
+  object?: ObjectPart;
 }
 
 export interface AppendResult {
   stored: number;
   duplicates: number;
   quarantined: number;
+  /** The object's lease ended meanwhile: its events are stored, and somebody else may be reading it. */
+  leaseLost?: boolean;
 }
 
 /** Must equal the increment of ingest_seq: a transaction takes one block of numbers. */
@@ -159,12 +164,25 @@ export class Ledger {
     await flagReusedAuditIDs(client, clusterID, known.reusedBefore);
     for (const batch of batches) await appendRejections(client, batch.sourceID, batch.rejections);
     await recordHealth(client, batches, results);
+    await this.#advanceObjects(client, clusterID, batches, events, results);
     await client.query('commit');
 
     for (const { accepted } of events) this.#statistics.count(monthOf(accepted.requestReceivedTimestamp), 1);
     cache.bodies.markStored(bodies.stored.keys());
     cache.entries.confirm(dictionaries);
     changes.committed();
+  }
+
+  async #advanceObjects(
+    client: ClientBase,
+    clusterID: number,
+    batches: Batch[],
+    events: NewEvent[],
+    results: Map<Batch, AppendResult>,
+  ): Promise<void> {
+    const parts = objectParts(batches, events);
+    const held = await advanceObjects(client, clusterID, [...parts.values()]);
+    for (const [batch, { part }] of parts) if (!held.has(part.id)) results.get(batch)!.leaseLost = true;
   }
 
   #cacheOf(clusterID: number): ClusterCache {
@@ -222,6 +240,22 @@ function pendingRecord({ batch, accepted }: NewEvent): PendingRecord {
     at: accepted.requestReceivedTimestamp,
     digest: accepted.digest,
   };
+}
+
+/** What the batches of objects stored. A batch's events stand one after another, so their numbers are one range. */
+function objectParts(batches: Batch[], events: NewEvent[]): Map<Batch, AdvancedPart> {
+  const parts = new Map<Batch, AdvancedPart>();
+  for (const batch of batches) {
+    if (batch.object) parts.set(batch, { part: batch.object, stored: 0, seq: undefined });
+  }
+  if (parts.size === 0) return parts;
+  for (const { batch, seq } of events) {
+    const part = parts.get(batch);
+    if (!part) continue;
+    part.stored++;
+    part.seq = { from: part.seq?.from ?? seq, to: seq + 1 };
+  }
+  return parts;
 }
 
 function isChangeClass(eventClass: EventClass): eventClass is ChangeClass {

@@ -57,7 +57,7 @@ interface SourceTable {
   id: Generated<number>;
   cluster_id: number;
   name: string;
-  kind: Generated<'webhook' | 's3'>;
+  kind: Generated<'webhook' | 's3' | 'import'>;
   created_at: Generated<string>;
   disabled_at: string | null;
 }

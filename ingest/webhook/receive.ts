@@ -1,16 +1,12 @@
 import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import type { AcceptedEvent, Rejection } from '../../core/accept.js';
 import { WhochangedError } from '../../core/errors.js';
 import type { SourceCredentials } from '../../store/sources.js';
-import type { Acceptances, BodyAcceptance, Taken } from '../acceptance/acceptance.js';
-import type { Durability, DurableWriter } from '../durable-writer.js';
+import type { Acceptances, BodyAcceptance } from '../acceptance/acceptance.js';
+import type { DurableWriter } from '../durable-writer.js';
 import type { InFlight } from '../in-flight.js';
-import type { IngestMetrics } from '../metrics.js';
-
-/** A body is made durable in parts of this size, so that a huge one needs little memory. */
-const PART_BYTES = 2 * 1024 * 1024;
-const PART_EVENTS = 2000;
+import { countEvents, type IngestMetrics } from '../metrics.js';
+import { type Part, Parts } from '../parts.js';
 
 export interface Receiver {
   writer: DurableWriter;
@@ -77,24 +73,21 @@ function decompressed(body: Readable, encoding: string | undefined): Readable {
   return body.pipe(gunzip);
 }
 
-/** One body on its way: the part that is being filled, and the parts that are becoming durable. */
+/** One body on its way. */
 class BodyReading {
   readonly #source: SourceCredentials;
   readonly #receiver: Receiver;
   readonly #acceptance: BodyAcceptance;
+  readonly #parts: Parts;
   readonly #receivedAt = Date.now() * 1000;
-  readonly #pending: Array<Promise<Durability>> = [];
   readonly #result: Received = { events: 0, stored: 0, duplicates: 0, quarantined: 0, spooled: 0 };
-  #accepted: AcceptedEvent[] = [];
-  #rejections: Rejection[] = [];
-  #partBytes = 0;
-  #held = 0;
   #bytes = 0;
 
   constructor(source: SourceCredentials, receiver: Receiver) {
     this.#source = source;
     this.#receiver = receiver;
     this.#acceptance = receiver.acceptances.open();
+    this.#parts = new Parts(receiver.inFlight, (part) => this.#makeDurable(part));
   }
 
   async take(chunk: Buffer): Promise<void> {
@@ -108,73 +101,35 @@ class BodyReading {
         },
       );
     }
-    // Whoever waits for room must not sit on what could be durable already.
-    if (!this.#receiver.inFlight.fits(chunk.length)) this.#submitPart();
-    await this.#receiver.inFlight.acquire(chunk.length);
-    this.#held += chunk.length;
-    this.#add(await this.#acceptance.push(chunk));
-    if (this.#partBytes >= PART_BYTES || this.#accepted.length >= PART_EVENTS) this.#submitPart();
-    while (this.#pending.length > 2) await this.#settleOldest();
+    await this.#parts.hold(chunk.length);
+    await this.#parts.add(await this.#acceptance.push(chunk));
   }
 
-  #add(taken: Taken): void {
-    for (const accepted of taken.accepted) this.#accepted.push(accepted);
-    this.#rejections.push(...taken.rejections);
-    this.#partBytes += taken.bytes;
-  }
-
-  #submitPart(): void {
-    const held = this.#held;
-    this.#held = 0;
-    this.#partBytes = 0;
-    if (this.#accepted.length === 0 && this.#rejections.length === 0) {
-      this.#receiver.inFlight.release(held);
-      return;
-    }
-    this.#result.events += this.#accepted.length + this.#rejections.length;
-    const submitted = this.#receiver.writer.submit({
+  async #makeDurable({ accepted, rejections }: Part): Promise<void> {
+    const events = accepted.length;
+    this.#result.events += events + rejections.length;
+    const durability = await this.#receiver.writer.submit({
       sourceID: this.#source.sourceID,
       clusterID: this.#source.clusterID,
       receivedAt: this.#receivedAt,
-      accepted: this.#accepted,
-      rejections: this.#rejections,
+      accepted,
+      rejections,
     });
-    const events = this.#accepted.length;
-    this.#accepted = [];
-    this.#rejections = [];
-    const pending = submitted
-      .then((result) => {
-        this.#count(result, events);
-        return result;
-      })
-      .finally(() => this.#receiver.inFlight.release(held));
-    // Awaited later: a failure meanwhile must not count as unhandled.
-    pending.catch(() => undefined);
-    this.#pending.push(pending);
-  }
-
-  #count(result: Durability, events: number): void {
-    const name = this.#source.name;
     const { metrics } = this.#receiver;
-    this.#result.stored += result.stored;
-    this.#result.duplicates += result.duplicates;
-    this.#result.quarantined += result.quarantined;
-    if (result.spooled) this.#result.spooled += events;
-    metrics.events.inc({ source: name, result: 'stored' }, result.stored);
-    metrics.events.inc({ source: name, result: 'duplicate' }, result.duplicates);
-    metrics.events.inc({ source: name, result: 'quarantined' }, result.quarantined);
-    if (result.spooled) metrics.events.inc({ source: name, result: 'spooled' }, events);
-  }
-
-  async #settleOldest(): Promise<void> {
-    await this.#pending.shift();
+    countEvents(metrics, this.#source.name, durability);
+    this.#result.stored += durability.stored;
+    this.#result.duplicates += durability.duplicates;
+    this.#result.quarantined += durability.quarantined;
+    if (!durability.spooled) return;
+    this.#result.spooled += events;
+    metrics.events.inc({ source: this.#source.name, result: 'spooled' }, events);
   }
 
   async finish(): Promise<Received> {
     const last = await this.#acceptance.end();
-    this.#add(last);
-    this.#submitPart();
-    while (this.#pending.length > 0) await this.#settleOldest();
+    await this.#parts.add(last);
+    this.#parts.submit();
+    await this.#parts.settle();
     this.#receiver.metrics.bytes.inc({ source: this.#source.name }, this.#bytes);
     if (last.empty) {
       throw new WhochangedError(
@@ -188,11 +143,8 @@ class BodyReading {
     return this.#result;
   }
 
-  /** The body failed half way: what was submitted may still land (a retry finds it there), the rest is let go. */
   async abandon(): Promise<void> {
     this.#acceptance.abandon();
-    await Promise.allSettled(this.#pending);
-    this.#receiver.inFlight.release(this.#held);
-    this.#held = 0;
+    await this.#parts.abandon();
   }
 }

@@ -72,3 +72,16 @@ export async function rotateCredential(
 export async function disableSource(db: Kysely<Database>, sourceID: number): Promise<void> {
   await sql`update sources set disabled_at = coalesce(disabled_at, now()) where id = ${sourceID}`.execute(db);
 }
+
+/** A source's ids, by its name. */
+export async function findSourceIDs(
+  db: Kysely<Database>,
+  name: string,
+): Promise<{ id: number; clusterID: number; kind: string; disabled: boolean } | undefined> {
+  const row = await db
+    .selectFrom('sources')
+    .select(['id', 'cluster_id', 'kind', 'disabled_at'])
+    .where('name', '=', name)
+    .executeTakeFirst();
+  return row && { id: row.id, clusterID: row.cluster_id, kind: row.kind, disabled: row.disabled_at !== null };
+}
