@@ -16,12 +16,15 @@ import type { ApiDeps } from './deps.js';
 import { accessRoutes } from './routes/access.js';
 import { accessEventRoutes } from './routes/access-events.js';
 import { actorRoutes } from './routes/actors.js';
+import { backfillRoutes } from './routes/backfills.js';
 import { changeRoutes } from './routes/changes.js';
 import { eventRoutes } from './routes/events.js';
 import { healthRoutes } from './routes/health.js';
+import { importRoutes } from './routes/imports.js';
 import { logRoutes } from './routes/log.js';
 import { objectRoutes } from './routes/objects.js';
 import { quarantineRoutes } from './routes/quarantine.js';
+import { s3SourceRoutes } from './routes/s3-sources.js';
 import { sourceRoutes } from './routes/sources.js';
 import { tokenRoutes } from './routes/tokens.js';
 
@@ -85,6 +88,9 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     logRoutes(api);
     quarantineRoutes(api);
     sourceRoutes(api);
+    s3SourceRoutes(api);
+    backfillRoutes(api);
+    await importRoutes(api);
     tokenRoutes(api);
   });
 }

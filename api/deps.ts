@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { Kysely } from 'kysely';
 import type { Pool } from 'pg';
 import type { Registry } from 'prom-client';
@@ -11,6 +12,28 @@ export interface ReplayResult {
   quarantined: number;
   /** Why it is still not accepted. */
   detail?: string;
+}
+
+/** A file that somebody imports. */
+export interface ImportRequest {
+  source: { name: string; sourceID: number; clusterID: number };
+  name: string;
+  format: string;
+  /** In hex; undefined for a stream. */
+  sha256: string | undefined;
+  size: number | undefined;
+}
+
+export interface ImportResult {
+  id: string;
+  /** It had been imported before: nothing was read. */
+  known: boolean;
+  events: number;
+  duplicates: number;
+  quarantined: number;
+  skipped: number;
+  salvaged: number;
+  trouble: { code: string; message: string; hint?: string } | undefined;
 }
 
 /** What the routes need beyond the store; main/ passes in what belongs to other roles, which may run elsewhere. */
@@ -35,12 +58,16 @@ export interface ApiDeps {
   replay:
     | ((source: { sourceID: number; clusterID: number }, sample: string) => Promise<ReplayResult>)
     | undefined;
+  /** Undefined where this process doesn't receive. */
+  importFile: ((request: ImportRequest, input: Readable) => Promise<ImportResult>) | undefined;
+  /** The names of the formats of objects and files. */
+  formats: readonly string[];
   runJob: ((name: string) => Promise<unknown>) | undefined;
   /** Says that a job has something to do; where it runs elsewhere, it finds out by itself. */
   pokeJob(name: string): void;
   /** By what repositories may be fetched. */
   repoProtocols: readonly GitProtocol[];
   spoolStatus: (() => { bytes: number }) | undefined;
-  /** Called when sources or their credentials have changed. */
+  /** Called when sources, their credentials or what is to be read of them have changed. */
   sourcesChanged(): void;
 }

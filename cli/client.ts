@@ -1,5 +1,6 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { Readable } from 'node:stream';
 import type { ClientOptions } from './credentials.js';
 import { CliError, EXIT } from './exit.js';
 
@@ -48,6 +49,12 @@ export class Client {
     return this.#json('DELETE', path, {}, undefined);
   }
 
+  /** Sends a body of any length; the answer comes when the server has it all. */
+  async upload<T>(path: string, query: Query, body: Readable): Promise<T> {
+    const response = await this.#send('POST', path, query, body);
+    return this.#answer(response);
+  }
+
   /** The answer's body as it comes, for exports. */
   async *stream(path: string, query: Query): AsyncGenerator<Buffer> {
     const response = await this.#send('GET', path, query, undefined);
@@ -61,7 +68,10 @@ export class Client {
   }
 
   async #json<T>(method: string, path: string, query: Query, body: unknown): Promise<T> {
-    const response = await this.#send(method, path, query, body);
+    return this.#answer(await this.#send(method, path, query, body));
+  }
+
+  async #answer<T>(response: IncomingMessage): Promise<T> {
     const text = await this.#text(response);
     const status = response.statusCode ?? 0;
     if (status < 200 || status > 299) throw this.#problem(status, text);
@@ -82,15 +92,17 @@ export class Client {
     }
     const headers: Record<string, string> = { accept: 'application/json' };
     if (token !== undefined) headers.authorization = `Bearer ${token.value}`;
-    const payload = body === undefined ? undefined : JSON.stringify(body);
-    if (payload !== undefined) headers['content-type'] = 'application/json';
+    const upload = body instanceof Readable ? body : undefined;
+    const payload = body === undefined || upload ? undefined : JSON.stringify(body);
+    if (upload) headers['content-type'] = 'application/octet-stream';
+    else if (payload !== undefined) headers['content-type'] = 'application/json';
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
     return new Promise((resolve, reject) => {
       const request = send(url, { method, headers, ...(ca && { ca }) });
-      const late = setTimeout(
-        () => request.destroy(new Error(`no answer in ${ANSWER_MS / 1000} s`)),
-        ANSWER_MS,
-      );
+      // What is sent in full may take its time.
+      const late = upload
+        ? undefined
+        : setTimeout(() => request.destroy(new Error(`no answer in ${ANSWER_MS / 1000} s`)), ANSWER_MS);
       request.on('response', (response) => {
         clearTimeout(late);
         resolve(response);
@@ -107,7 +119,14 @@ export class Client {
           ),
         );
       });
-      request.end(payload);
+      if (!upload) {
+        request.end(payload);
+        return;
+      }
+      upload.on('error', (error) => request.destroy(error));
+      // A refusal may come before all is sent: then the rest isn't.
+      request.on('response', () => upload.unpipe(request));
+      upload.pipe(request);
     });
   }
 

@@ -1,6 +1,8 @@
 import { Command, CommanderError } from 'commander';
+import { backfillCommand } from './commands/backfill.js';
 import { changesCommand } from './commands/changes.js';
 import { identityCommands } from './commands/identities.js';
+import { importCommand } from './commands/import.js';
 import { listCommands } from './commands/lists.js';
 import { logCommands } from './commands/log.js';
 import { objectCommands } from './commands/objects.js';
@@ -39,6 +41,8 @@ export function createProgram(name: string, version: string): Command {
   objectCommands(program);
   listCommands(program);
   sourceCommands(program);
+  backfillCommand(program);
+  importCommand(program);
   tokenCommands(program);
   quarantineCommands(program);
   identityCommands(program);

@@ -1,12 +1,18 @@
+import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import type { ImportRequest, ImportResult } from '../api/deps.js';
 import { acceptValue, type Redaction } from '../core/accept.js';
+import { WhochangedError } from '../core/errors.js';
 import { localAcceptances } from '../ingest/acceptance/acceptance.js';
 import { threadedAcceptances } from '../ingest/acceptance/threads.js';
 import { DurableWriter } from '../ingest/durable-writer.js';
+import { FORMATS, type Format } from '../ingest/formats/format.js';
+import { importFile } from '../ingest/import.js';
 import { InFlight } from '../ingest/in-flight.js';
 import { createIngestMetrics } from '../ingest/metrics.js';
 import { createS3Metrics } from '../ingest/s3/metrics.js';
@@ -15,6 +21,7 @@ import { Journal } from '../ingest/spool/journal.js';
 import type { WebhookParts } from '../ingest/webhook/route.js';
 import { SourceRegistry } from '../ingest/webhook/source-registry.js';
 import { Ledger } from '../store/append.js';
+import { beginImport } from '../store/imports.js';
 import type { Config } from './config.js';
 import { loadRedaction } from './redaction.js';
 
@@ -32,6 +39,8 @@ export interface IngestRole {
     source: { sourceID: number; clusterID: number },
     sample: string,
   ): Promise<{ stored: number; duplicates: number; quarantined: number; detail?: string }>;
+  /** Imports a file, or says that it was imported before. */
+  importFile(request: ImportRequest, input: Readable): Promise<ImportResult>;
   stop(): Promise<void>;
 }
 
@@ -68,6 +77,7 @@ export async function startIngest(
     onChange: () => undefined,
   });
   const objectReader = { writer, inFlight: objectsInFlight, acceptances, metrics };
+  const stopped = new AbortController();
   const s3 = new S3Ingest({
     pool,
     reader: objectReader,
@@ -102,11 +112,63 @@ export async function startIngest(
         rejections: [],
       });
     },
+    importFile: async (request, input) => {
+      const parts = {
+        pool,
+        reader: objectReader,
+        leaseSeconds: config.s3.leaseSeconds,
+        signal: stopped.signal,
+      };
+      return runImport(request, input, parts);
+    },
     stop: async () => {
       sources.stop();
+      stopped.abort(new Error('whochanged is stopping'));
       await s3.stop();
       await acceptances.stop();
       await writer.stop();
     },
   };
+}
+
+async function runImport(
+  request: ImportRequest,
+  input: Readable,
+  parts: Parameters<typeof importFile>[2],
+): Promise<ImportResult> {
+  const { source, name, sha256 } = request;
+  const etag = sha256 === undefined ? `stdin:${randomUUID()}` : `sha256:${sha256}`;
+  const begun = await beginImport(
+    parts.pool,
+    source,
+    { name, etag, size: request.size ?? null },
+    parts.leaseSeconds,
+  );
+  if (begun.state === 'busy')
+    throw new WhochangedError('conflict', `${name} is being imported by another request`, {
+      hint: 'wait for it; if it was broken off, its lease ends within a minute',
+    });
+  if (begun.state === 'done') {
+    const { id, events, stored, quarantined } = begun;
+    return {
+      id,
+      known: true,
+      events,
+      duplicates: events - stored,
+      quarantined,
+      skipped: 0,
+      salvaged: 0,
+      trouble: undefined,
+    };
+  }
+  const format = (FORMATS as readonly string[]).includes(request.format)
+    ? (request.format as Format)
+    : 'auto';
+  const read = await importFile(
+    { file: begun.file, source: source.name, name, format, sha256 },
+    input,
+    parts,
+  );
+  const { events, duplicates, quarantined, skipped, salvaged, trouble } = read;
+  return { id: begun.file.id, known: false, events, duplicates, quarantined, skipped, salvaged, trouble };
 }

@@ -8,7 +8,7 @@ import type { TlsMaterial } from './tls.js';
 /** The apiserver's webhook client keeps connections open and waits 30 s for an answer. */
 const KEEP_ALIVE_MS = 90_000;
 const HEADERS_TIMEOUT_MS = 20_000;
-/** The longest a body may take to arrive: slow senders don't hold memory for ever. */
+/** The longest a body may take to arrive, but for imports: slow senders don't hold memory for ever. */
 const REQUEST_TIMEOUT_MS = 300_000;
 
 export interface ServerParts {
@@ -25,7 +25,8 @@ export async function buildServer(parts: ServerParts): Promise<FastifyInstance> 
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),
     keepAliveTimeout: KEEP_ALIVE_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    // Told per route, below: an import may take hours.
+    requestTimeout: 0,
     http: { headersTimeout: HEADERS_TIMEOUT_MS },
     trustProxy: false,
     return503OnClosing: true,
@@ -47,6 +48,13 @@ export async function buildServer(parts: ServerParts): Promise<FastifyInstance> 
       }) as unknown as FastifyInstance)
     : (fastify(shared) as unknown as FastifyInstance);
   setProblemHandler(server);
+  server.addHook('onRequest', (request, _reply, done) => {
+    if (!(request.routeOptions.config as { longBody?: boolean }).longBody) {
+      const timer = setTimeout(() => request.raw.destroy(), REQUEST_TIMEOUT_MS).unref();
+      request.raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
+    }
+    done();
+  });
   const { webhook } = parts;
   if (webhook) await server.register(async (scope) => registerWebhook(scope, webhook));
   if (parts.registerApi) await parts.registerApi(server);

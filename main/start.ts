@@ -8,6 +8,7 @@ import { Auth } from '../api/auth.js';
 import type { ApiDeps } from '../api/deps.js';
 import { readVersion } from '../cli/version.js';
 import { scanText } from '../core/redact/scan.js';
+import { FORMATS } from '../ingest/formats/format.js';
 import { webhookKubeconfig } from '../ingest/webhook/kubeconfig.js';
 import { attributeJob } from '../jobs/attribute.js';
 import { gitAnswers } from '../jobs/git/answers.js';
@@ -123,6 +124,8 @@ export async function start(
       webhookKubeconfig({ baseURL: publicURL, source, caPem: tls.authorityPem, ...credential }),
     issueClientCertificate: (commonName, days) => tls.issueClient(commonName, days),
     replay: ingest?.replay,
+    importFile: ingest?.importFile,
+    formats: FORMATS,
     runJob: jobs && ((name) => jobs!.run(name)),
     pokeJob: (name) => jobs?.poke(name),
     repoProtocols: config.git.protocols,

@@ -99,3 +99,6 @@ create table source_object_parts (
   check (seq_to > seq_from)
 );
 create index source_object_parts_object on source_object_parts (cluster_id, object_id);
+
+-- Imported files are looked for by their content.
+create index source_objects_imported on source_objects (cluster_id, source_id, etag) where bucket = '';

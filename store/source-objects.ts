@@ -149,7 +149,7 @@ export async function leaseObjects(
     name: 'lease-objects',
     text: `with due as (
              select id, state from source_objects
-              where cluster_id = $1 and source_id = $2 and state in ('new', 'leased', 'failed') and due_at <= now()
+              where cluster_id = $1 and source_id = $2 and state in ('new', 'leased', 'failed') and due_at <= now() and bucket <> ''
               order by (scan_id is not null), due_at limit $3 for update skip locked)
            update source_objects o set
              state = 'leased', lease_owner = $4, lease_token = gen_random_uuid(), due_at = now() + $5 * interval '1 second',

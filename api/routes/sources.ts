@@ -12,18 +12,19 @@ import {
 import { createSource } from '../../store/sources.js';
 import type { Api } from '../api.js';
 import { words } from '../change-schema.js';
+import type { ApiDeps } from '../deps.js';
 
 /** A source that has been quiet for this long is called silent; an idle apiserver still renews its leases every few seconds. */
 const SILENT_SECONDS = 300;
 const CERTIFICATE_DAYS = 365;
 const MAX_OVERLAP_SECONDS = 30 * 86_400;
 
-const Name = Type.String({
+export const Name = Type.String({
   pattern: '^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$',
   description: 'lower-case letters, digits, - and .',
 });
 const Time = Type.Union([Type.String(), Type.Null()]);
-const Source = Type.Object({
+export const Source = Type.Object({
   name: Type.String(),
   cluster: Type.String(),
   kind: Type.String(),
@@ -63,7 +64,7 @@ function inUtc(time: string | null): string | null {
   return time === null ? null : formatMicros(parseMicros(time)!);
 }
 
-function sourceItem(row: SourceItem): Static<typeof Source> {
+export function sourceItem(row: SourceItem): Static<typeof Source> {
   const state =
     row.disabled_at !== null
       ? 'disabled'
@@ -100,15 +101,18 @@ function sourceItem(row: SourceItem): Static<typeof Source> {
 
 const TAGS = ['sources'];
 
+/** @throws WhochangedError `not_found` */
+export async function findSource(db: ApiDeps['db'], name: string): Promise<SourceItem> {
+  const [row] = await findSources(db, name);
+  if (!row)
+    throw new WhochangedError('not_found', `no source is called "${name}"`, {
+      hint: 'see `whochanged source list`',
+    });
+  return row;
+}
+
 export function sourceRoutes({ server, deps, auth }: Api): void {
-  const find = async (name: string): Promise<SourceItem> => {
-    const [row] = await findSources(deps.db, name);
-    if (!row)
-      throw new WhochangedError('not_found', `no source is called "${name}"`, {
-        hint: 'see `whochanged source list`',
-      });
-    return row;
-  };
+  const find = (name: string) => findSource(deps.db, name);
   /** A new secret of either kind, with the kubeconfig that carries it. */
   const issue = async (name: string, kind: 'token' | 'client_cert') => {
     if (kind === 'token') {
@@ -193,6 +197,10 @@ export function sourceRoutes({ server, deps, auth }: Api): void {
     },
     async ({ params, body }) => {
       const row = await find(params.name);
+      if (row.kind !== 'webhook')
+        throw new WhochangedError('conflict', `"${row.name}" posts nothing, so it has no credential here`, {
+          hint: 'whochanged finds its own for S3 where it runs, see docs/s3.md',
+        });
       const kind = body.kind ?? 'token';
       const { sha256, kubeconfig, ...secret } = await issue(row.name, kind);
       await rotateCredential(deps.db, row.id, { kind, sha256 }, body.overlapSeconds ?? 86_400);

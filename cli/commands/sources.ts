@@ -1,10 +1,17 @@
 import type { Command } from 'commander';
 import { type Context, createContext, type GlobalFlags, writeStructured } from '../context.js';
 import { examples } from '../examples.js';
-import { CliError, EXIT } from '../exit.js';
 import { PrivateFile } from '../private-file.js';
 import { age, clock, duration } from '../render/text.js';
+import { secondsOption } from '../s3-location.js';
 import { writeTable } from './lists.js';
+import {
+  addS3Source,
+  refuseS3Options,
+  type S3SourceFlags,
+  s3SourceCommands,
+  s3SourceOptions,
+} from './s3-sources.js';
 
 interface Source {
   name: string;
@@ -31,15 +38,6 @@ interface IssueFlags extends GlobalFlags {
   kubeconfig?: string;
 }
 
-const SECONDS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 };
-
-function seconds(value: string): number {
-  const match = /^(\d{1,6})([smhd])$/.exec(value);
-  if (!match)
-    throw new CliError(EXIT.usage, `--overlap ${value}: no duration`, 'write it like 30m, 24h or 7d');
-  return Number(match[1]) * SECONDS[match[2]!]!;
-}
-
 /** The kubeconfig goes to stdout or a file that only its owner can read; what to do with it, to stderr. */
 async function issue(context: Context, flags: IssueFlags, path: string, body: object): Promise<void> {
   const file = flags.kubeconfig === undefined ? undefined : new PrivateFile(flags.kubeconfig);
@@ -63,30 +61,39 @@ This kubeconfig is shown once. Put it where the apiserver of cluster "${issued.s
 }
 
 export function sourceCommands(program: Command): void {
-  const source = program.command('source').description('the apiservers that send their audit events');
+  const source = program
+    .command('source')
+    .description('where audit events come from: apiservers that send them, buckets that are read');
   examples(source, [
     ['source list', 'is everything arriving?'],
+    ['source status', 'how far is each, and what is wrong?'],
     ['source add prod-a --cluster prod > webhook-kubeconfig.yaml', 'connect an apiserver'],
+    ['source add s3://audit-logs/prod/ --cluster prod', 'read and follow a bucket'],
   ]);
   addCommand(source);
   listCommand(source);
   rotateCommand(source);
   disableCommand(source);
+  s3SourceCommands(source);
 }
 
 function addCommand(source: Command): void {
   const command = source
     .command('add')
-    .description('add an apiserver; prints the kubeconfig for --audit-webhook-config-file')
-    .argument('<NAME>', 'lower-case letters, digits, - and .')
+    .description('add an apiserver, and print its kubeconfig for --audit-webhook-config-file; or a bucket')
+    .argument('<NAME>', 'lower-case letters, digits, - and .; or s3://BUCKET/PREFIX')
     .requiredOption('--cluster <cluster>', 'the cluster it belongs to; made if it is new')
     .option('--client-cert', 'a client certificate instead of a token')
     .option('--kubeconfig <file>', 'write the kubeconfig there, mode 600');
+  s3SourceOptions(command);
   examples(command, [
+    ['source add s3://audit-logs/prod/ --cluster prod --region eu-central-1', 'a prefix of a bucket'],
     ['source add prod-a --cluster prod > webhook-kubeconfig.yaml', 'by token'],
     ['source add prod-b --cluster prod --client-cert --kubeconfig prod-b.yaml', 'by client certificate'],
   ]).action(async (name: string, _flags: unknown, called: Command) => {
-    const flags = called.optsWithGlobals<IssueFlags & { cluster: string }>();
+    const flags = called.optsWithGlobals<IssueFlags & S3SourceFlags & { cluster: string }>();
+    if (name.startsWith('s3://')) return addS3Source(name, flags);
+    refuseS3Options(flags);
     await issue(createContext(flags, 'one'), flags, '/v1/sources', { name, cluster: flags.cluster });
   });
 }
@@ -96,7 +103,11 @@ function rotateCommand(source: Command): void {
     .command('rotate')
     .description('a new credential; the old ones stay valid for the overlap')
     .argument('<NAME>', 'as `source list` shows it')
-    .option('--overlap <duration>', 'how long the old ones stay valid (default 24h)', seconds)
+    .option(
+      '--overlap <duration>',
+      'how long the old ones stay valid (default 24h)',
+      secondsOption('--overlap'),
+    )
     .option('--client-cert', 'a client certificate instead of a token')
     .option('--kubeconfig <file>', 'write the kubeconfig there, mode 600');
   examples(command, [
@@ -105,7 +116,7 @@ function rotateCommand(source: Command): void {
   ]).action(async (name: string, _flags: unknown, called: Command) => {
     const flags = called.optsWithGlobals<IssueFlags & { overlap?: number }>();
     await issue(createContext(flags, 'one'), flags, `/v1/sources/${encodeURIComponent(name)}/rotate`, {
-      overlapSeconds: flags.overlap ?? SECONDS.d,
+      overlapSeconds: flags.overlap ?? 86_400,
     });
   });
 }

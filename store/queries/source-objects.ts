@@ -61,7 +61,7 @@ export async function retrySourceObjects(
     );
     const { numAffectedRows } = await sql`
       update source_objects set state = 'failed', due_at = now(), attempts = 0
-       where cluster_id = ${source.clusterID} and source_id = ${source.id} and state in ('failed', 'damaged')`.execute(
+       where cluster_id = ${source.clusterID} and source_id = ${source.id} and state in ('failed', 'damaged') and bucket <> ''`.execute(
       transaction,
     );
     return Number(numAffectedRows ?? 0);

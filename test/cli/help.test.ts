@@ -28,6 +28,8 @@ describe.each(['whochanged', 'kubectl whochanged'])('the help of %s', (name) => 
         ...['', 'changes', 'tail', 'show', 'history', 'diff', 'rollback', 'export'],
         ...['access', 'secret-reads', 'actor', 'events', 'event', 'findings', 'status'],
         ...['source', 'source add', 'source list', 'source rotate', 'source disable'],
+        ...['source status', 'source objects', 'source retry'],
+        ...['backfill', 'backfill list', 'backfill cancel', 'import'],
         ...['token', 'token create', 'token list', 'token revoke'],
         ...['quarantine', 'quarantine list', 'quarantine show', 'quarantine replay', 'quarantine dismiss'],
         ...['identities', 'identities check'],
@@ -62,7 +64,8 @@ function parseOnly(name: string, line: string): void {
   const program = createProgram(name, '1.2.3');
   for (const [, command] of commandsOf(program)) {
     command.exitOverride().configureOutput({ writeErr: () => undefined });
-    if (command.commands.length === 0) command.action(() => undefined);
+    if (command.commands.length === 0 || command.registeredArguments.length > 0)
+      command.action(() => undefined);
   }
   const [typed] = line.split(/ [|>] /);
   const words = [...typed!.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain!);

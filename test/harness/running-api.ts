@@ -37,7 +37,7 @@ export interface RunningApi {
 }
 
 /** The whole system in this process, on ports of its own, over a database of its own. */
-export async function startApi(): Promise<RunningApi> {
+export async function startApi(environment: Record<string, string> = {}): Promise<RunningApi> {
   const database = await createTestDatabase();
   const folder = await mkdtemp(join(tmpdir(), 'whochanged-api-'));
   let logged = '';
@@ -51,6 +51,7 @@ export async function startApi(): Promise<RunningApi> {
     WHOCHANGED_HTTP_PORT: '0',
     WHOCHANGED_HTTPS_PORT: '0',
     WHOCHANGED_HTTPS_HOST: '127.0.0.1',
+    ...environment,
   });
   let fatal: unknown;
   const system = await start(config, log, (error) => {

@@ -43,6 +43,8 @@ beforeAll(async () => {
     kubeconfig: () => '',
     issueClientCertificate: () => Promise.reject(new Error('not asked for')),
     replay: undefined,
+    importFile: undefined,
+    formats: [],
     runJob: undefined,
     pokeJob: () => undefined,
     repoProtocols: [],

@@ -1,0 +1,118 @@
+import { createHash } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import type { Pool } from 'pg';
+import { WhochangedError } from '../core/errors.js';
+import type { ImportedFile } from '../store/imports.js';
+import { releaseObject, renewObject } from '../store/source-objects.js';
+import type { Format } from './formats/format.js';
+import { LeaseLost, type ObjectRead, type ObjectReader, readObject } from './object-reading.js';
+
+export interface FileToImport {
+  file: ImportedFile;
+  /** Of the source. */
+  source: string;
+  /** As the sender calls it. */
+  name: string;
+  format: Format | 'auto';
+  /** SHA-256 in hex that the bytes must have; undefined for a stream that nobody knew beforehand. */
+  sha256: string | undefined;
+}
+
+/**
+ * Imports one file as it comes in, under the lease that `beginImport` gave. Broken off anywhere, it is sent again from
+ * its beginning, and what is stored already is recognised.
+ *
+ * @throws WhochangedError `invalid_request` when it broke off or isn't what was announced; `conflict` when it took so
+ *   long that another request took over
+ */
+export async function importFile(
+  { file, source, name, format, sha256 }: FileToImport,
+  input: Readable,
+  parts: { pool: Pool; reader: ObjectReader; leaseSeconds: number; signal: AbortSignal },
+): Promise<ObjectRead> {
+  const { pool, reader, leaseSeconds } = parts;
+  const own = new AbortController();
+  const renewal = setInterval(
+    () => {
+      renewObject(pool, file, leaseSeconds).then(
+        (held) => held || own.abort(new LeaseLost()),
+        () => undefined,
+      );
+    },
+    (leaseSeconds * 1000) / 3,
+  );
+  const received = new ReceivedFile(input);
+  const whole = () => sha256 === undefined || received.sha256() === sha256;
+  const closed = () => own.abort(brokenOff(name));
+  // A sender that goes away while Postgres is away would be waited for.
+  input.once('error', closed);
+  try {
+    const read = await readObject(
+      {
+        source: { ...file, name: source },
+        id: file.id,
+        leaseToken: file.leaseToken,
+        leaseSeconds,
+        label: name,
+        format,
+        attempt: file.attempt,
+      },
+      received,
+      {
+        reader,
+        position: () => received.bytes,
+        signal: AbortSignal.any([parts.signal, own.signal]),
+        end: (trouble) => (whole() ? { state: trouble ? 'damaged' : 'done', trouble } : undefined),
+      },
+    );
+    if (whole()) return read;
+    throw new WhochangedError(
+      'invalid_request',
+      `${name}: what came is not what was announced by its SHA-256`,
+      {
+        hint: 'import it again; it may have been written to meanwhile',
+      },
+    );
+  } catch (error) {
+    const trouble = { code: 'broken_off', message: `${name} broke off after ${received.bytes} bytes` };
+    await releaseObject(pool, file, { state: 'failed', retrySeconds: 0, trouble }).catch(() => undefined);
+    if (error instanceof WhochangedError) throw error;
+    if (error instanceof LeaseLost || own.signal.reason instanceof LeaseLost)
+      throw new WhochangedError('conflict', `${name} is being imported by another request`);
+    if (input.errored) throw brokenOff(name);
+    throw error;
+  } finally {
+    clearInterval(renewal);
+    input.off('error', closed);
+  }
+}
+
+function brokenOff(name: string): WhochangedError {
+  return new WhochangedError('invalid_request', `${name} broke off`, { hint: 'import it again' });
+}
+
+/** The bytes that come in, counted and digested on their way. */
+class ReceivedFile {
+  readonly #input: Readable;
+  readonly #hash = createHash('sha256');
+  #digest: string | undefined;
+  bytes = 0;
+
+  constructor(input: Readable) {
+    this.#input = input;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
+    for await (const chunk of this.#input) {
+      this.bytes += (chunk as Buffer).length;
+      this.#hash.update(chunk as Buffer);
+      yield chunk as Buffer;
+    }
+  }
+
+  /** Of what has come; after it, nothing more may come. */
+  sha256(): string {
+    this.#digest ??= this.#hash.digest('hex');
+    return this.#digest;
+  }
+}

@@ -1,0 +1,208 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ask } from '../harness/api-client.js';
+import { runShell } from '../harness/cli.js';
+import { Cluster, eventList } from '../harness/events.js';
+import { type RunningApi, startApi } from '../harness/running-api.js';
+import { CREDENTIALS, startS3, type TestS3 } from '../harness/s3.js';
+
+let s3: TestS3;
+let api: RunningApi;
+beforeAll(async () => {
+  s3 = await startS3();
+  api = await startApi({ WHOCHANGED_S3_LIST_SECONDS: '1' });
+});
+afterAll(async () => {
+  await api.stop();
+  await s3.stop();
+});
+
+const cluster = new Cluster();
+const lines = (count: number, prefix: string) =>
+  Array.from({ length: count }, (_, i) =>
+    JSON.stringify(cluster.deployment('create', `${prefix}-${i}`, { image: 'web:1' })),
+  ).join('\n');
+const at = (...args: string[]) => [...args, '--endpoint', s3.endpoint, '--path-style'];
+
+async function status(name: string) {
+  return (await ask(api, `/v1/sources/${name}/status`)).json;
+}
+
+describe('source add s3://', () => {
+  it('reads a prefix and follows it; source status says how far it is', async () => {
+    const bucket = await s3.createBucket();
+    await s3.put(bucket, 'prod/2026/03/02/a.gz', gzipSync(lines(5, 'a')));
+    await s3.put(
+      bucket,
+      'prod/2026/03/02/b.json',
+      eventList([cluster.deployment('create', 'b', { image: 'b' })]),
+    );
+    const added = await api.cli(at('source', 'add', `s3://${bucket}/prod/`, '--cluster', 'prod'));
+    expect(added).toMatchObject({ code: 0, stdout: `${bucket}-prod\n` });
+    await expect
+      .poll(async () => (await status(`${bucket}-prod`)).objects, { timeout: 20_000 })
+      .toEqual({ done: 2 });
+    await s3.put(bucket, 'prod/2026/03/03/c.gz', gzipSync(lines(1, 'c')));
+    await expect
+      .poll(async () => (await status(`${bucket}-prod`)).objects, { timeout: 20_000 })
+      .toEqual({ done: 3 });
+    expect(await status(`${bucket}-prod`)).toMatchObject({
+      kind: 's3',
+      cluster: 'prod',
+      state: 'ok',
+      lagSeconds: 0,
+      events: 7,
+      duplicates: 0,
+      location: { bucket, prefix: 'prod/', endpoint: s3.endpoint },
+      listing: { error: null },
+      queue: null,
+      lastError: null,
+    });
+    const table = await api.cli(['source', 'status']);
+    expect(table.stdout).toMatch(new RegExp(`^${bucket}-prod +prod +s3 +ok +0.0s +3 done +7 +0`, 'm'));
+    const one = await api.cli(['source', 'status', `${bucket}-prod`]);
+    expect(one.stdout).toContain(`s3://${bucket}/prod/ at ${s3.endpoint}, format auto`);
+    const objects = await api.cli(['source', 'objects', `${bucket}-prod`, '-o', 'json']);
+    expect(
+      (JSON.parse(objects.stdout).items as Array<{ key: string; state: string; events: number }>)
+        .map(({ key, state, events }) => [key, state, events])
+        .sort(),
+    ).toEqual([
+      ['prod/2026/03/02/a.gz', 'done', 5],
+      ['prod/2026/03/02/b.json', 'done', 1],
+      ['prod/2026/03/03/c.gz', 'done', 1],
+    ]);
+    const metrics = await ask(api, '/metrics');
+    expect(metrics.text).toContain(`whochanged_s3_objects_total{source="${bucket}-prod",result="done"} 3`);
+    expect(`${api.log()}${one.stdout}${metrics.text}`).not.toContain(CREDENTIALS.AWS_SECRET_ACCESS_KEY);
+  });
+
+  it('says what is wrong with what it is given', async () => {
+    const bad = async (...args: string[]) => {
+      const { code, stderr } = await api.cli(['source', 'add', ...args, '--cluster', 'prod']);
+      return { code, problem: stderr.split('\n')[0] };
+    };
+    expect(await bad('s3://')).toEqual({ code: 2, problem: 'whochanged: s3://: no bucket' });
+    expect(await bad('s3://audit', '--format', 'xml')).toEqual({
+      code: 2,
+      problem: 'whochanged: format: there is no "xml"',
+    });
+    expect(await bad('s3://audit', '--endpoint', 'https://key:secret@minio.example.com')).toEqual({
+      code: 2,
+      problem: 'whochanged: endpoint: it holds credentials',
+    });
+    expect(await bad('s3://audit', '--external-id', 'abc')).toMatchObject({ code: 2 });
+    expect(await bad('prod-x', '--region', 'eu-west-1')).toEqual({
+      code: 2,
+      problem: 'whochanged: --region is for a bucket',
+    });
+    const nobody = await api.cli(at('source', 'add', 's3://no-such-bucket-here', '--cluster', 'prod'));
+    expect(nobody.code).toBe(0);
+    await expect
+      .poll(async () => (await status('no-such-bucket-here')).listing.error?.code, { timeout: 20_000 })
+      .toBe('no_such_bucket');
+    expect(await status('no-such-bucket-here')).toMatchObject({ state: 'failing' });
+    const { stdout } = await api.cli(['source', 'status', 'no-such-bucket-here']);
+    expect(stdout).toContain('Listing fails: there is no bucket at s3://no-such-bucket-here/');
+  });
+});
+
+describe('backfill', () => {
+  it('reads the range that was asked for, follows its progress, and is resumed by asking again', async () => {
+    const bucket = await s3.createBucket();
+    for (const day of ['01', '10', '11', '12', '25'])
+      await s3.put(bucket, `logs/dt=2026-02-${day}/x.gz`, gzipSync(lines(3, `feb-${day}`)));
+    const args = at('backfill', `s3://${bucket}/logs/`, '--cluster', 'prod', '--utc');
+    const range = ['--from', '2026-02-10T00:00:00Z', '--to', '2026-02-12T00:00:00Z'];
+    const first = await api.cli([...args, ...range]);
+    // A day more on either side of the range: 10, 11, and 12; 09 has no object.
+    expect(first).toMatchObject({
+      code: 0,
+      stdout: 'done: 3 objects (3 done), 9 events, 0 of them known before, 0 quarantined\n',
+    });
+    expect(first.stderr).toMatch(/^backfill \d+: 100% .*3 of 3 objects, 9 events\n$/);
+    const again = await api.cli([...args, ...range, '-o', 'json']);
+    expect(JSON.parse(again.stdout)).toMatchObject({ state: 'done', found: 3, finished: 3, events: 9 });
+    const all = await api.cli([...args, '-o', 'json']);
+    expect(JSON.parse(all.stdout)).toMatchObject({ state: 'done', found: 5, events: 15, duplicates: 0 });
+    const { stdout } = await api.cli(['backfill', 'list', '-o', 'json']);
+    expect(JSON.parse(stdout).items.map((item: { state: string }) => item.state)).toEqual([
+      'done',
+      'done',
+      'done',
+    ]);
+    // It is not followed: what comes later is not read.
+    expect((await status(`${bucket}-logs`)).listing).toBeNull();
+  });
+
+  it('stops following where somebody has to do something, and says what', async () => {
+    const { code, stderr } = await api.cli(at('backfill', 's3://nothing-here/x', '--cluster', 'prod'));
+    expect(code).toBe(5);
+    expect(stderr).toContain('it stands: there is no bucket at s3://nothing-here/x');
+    const usage = await api.cli(['backfill', 's3://audit/x']);
+    expect(usage).toMatchObject({ code: 2, stderr: expect.stringContaining('--cluster is missing') });
+  });
+});
+
+describe('import', () => {
+  it('takes files of any packing and stdin, and passes over what it has', async () => {
+    const folder = join(api.folder, 'logs');
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'audit.log'), lines(4, 'imported'));
+    writeFileSync(join(folder, 'audit-1.log.gz'), gzipSync(lines(3, 'rotated')));
+    const files = [join(folder, 'audit.log'), join(folder, 'audit-1.log.gz')];
+    const first = await api.cli(['import', ...files, '--cluster', 'east', '-o', 'json']);
+    expect(first.code).toBe(0);
+    expect(JSON.parse(first.stdout).items).toMatchObject([
+      { result: 'imported', events: 4, new: 4, duplicates: 0, quarantined: 0 },
+      { result: 'imported', events: 3, new: 3 },
+    ]);
+    expect(first.stderr).toMatch(/^import: 100% /);
+    // One has grown: what of it is known is recognised. The other is passed over.
+    writeFileSync(files[0]!, lines(1, 'more'), { flag: 'a' });
+    const again = await api.cli(['import', ...files, '--cluster', 'east', '-o', 'json']);
+    expect(JSON.parse(again.stdout).items).toMatchObject([
+      { result: 'imported', events: 5, new: 1, duplicates: 4 },
+      { result: 'known', events: 0 },
+    ]);
+    const stdin = await runShell(`cat ${files[1]} | $CLI import - --cluster east -o json`, {
+      folder: api.folder,
+      env: { WHOCHANGED_URL: api.http, WHOCHANGED_TOKEN: api.adminToken },
+    });
+    expect(JSON.parse(stdin.stdout).items).toMatchObject([{ file: '-', events: 3, new: 0, duplicates: 3 }]);
+    expect(await status('import-east')).toMatchObject({ kind: 'import', events: 8, objects: { done: 4 } });
+  });
+
+  it('keeps what is good of a broken file, and says so', async () => {
+    const whole = gzipSync(lines(400, 'cut'));
+    writeFileSync(join(api.folder, 'cut.gz'), whole.subarray(0, whole.length - 200));
+    const { code, stdout, stderr } = await api.cli([
+      'import',
+      join(api.folder, 'cut.gz'),
+      '--cluster',
+      'cut',
+      '-o',
+      'json',
+    ]);
+    expect(code).toBe(5);
+    const [item] = JSON.parse(stdout).items;
+    expect(item).toMatchObject({ result: 'damaged' });
+    expect(item.events).toBeGreaterThan(300);
+    expect(item.quarantined).toBeGreaterThanOrEqual(1);
+    expect(stderr).toContain('gzip: it is cut off');
+  });
+
+  it('says what it wants', async () => {
+    expect(await api.cli(['import', 'no-such-file', '--cluster', 'east'])).toMatchObject({
+      code: 2,
+      stderr: 'whochanged: cannot read no-such-file: ENOENT\n',
+    });
+    expect((await api.cli(['import', '-'])).stderr).toContain('say either --cluster or --source');
+    writeFileSync(join(api.folder, 'one.log'), lines(1, 'one'));
+    expect(await api.cli(['import', join(api.folder, 'one.log'), '--source', 'nobody'])).toMatchObject({
+      code: 4,
+    });
+  });
+});
