@@ -1,5 +1,14 @@
 import type { Stage } from './audit-event.js';
 
+/** The content of an object of a bucket, or an imported file (without a bucket), that held an event. */
+export interface ToldIn {
+  bucket: string;
+  key: string;
+  etag: string;
+  /** In a bucket with versions. */
+  versionID: string | null;
+}
+
 /** One stored event of a request, as a source told it. */
 export interface ToldEvent {
   source: string;
@@ -9,6 +18,8 @@ export interface ToldEvent {
   seq: string;
   /** SHA-256 of the canonical redacted event, hex. */
   digest: string;
+  /** Undefined for an event that was posted. */
+  object: ToldIn | undefined;
 }
 
 /**
@@ -22,7 +33,7 @@ export type Agreement = (typeof AGREEMENTS)[number];
 export interface Provenance {
   source: string;
   kind: string;
-  stages: Array<{ stage: Stage; seq: string; digest: string }>;
+  stages: Array<{ stage: Stage; seq: string; digest: string; object?: ToldIn }>;
   /** When it first told of it, in the cluster's order of commit. */
   firstSeq: string;
   agreement: Agreement;
@@ -32,14 +43,15 @@ export interface Provenance {
 export function provenanceOf(events: ToldEvent[]): Provenance[] {
   const ordered = [...events].sort((a, b) => Number(BigInt(a.seq) - BigInt(b.seq)));
   const sources = new Map<string, Provenance>();
-  for (const { source, kind, stage, seq, digest } of ordered) {
+  for (const { source, kind, stage, seq, digest, object } of ordered) {
     const told = sources.get(source);
-    if (told) told.stages.push({ stage, seq, digest });
+    const one = { stage, seq, digest, ...(object && { object }) };
+    if (told) told.stages.push(one);
     else
       sources.set(source, {
         source,
         kind,
-        stages: [{ stage, seq, digest }],
+        stages: [one],
         firstSeq: seq,
         agreement: 'only',
       });

@@ -102,3 +102,25 @@ create index source_object_parts_object on source_object_parts (cluster_id, obje
 
 -- Imported files are looked for by their content.
 create index source_objects_imported on source_objects (cluster_id, source_id, etag) where bucket = '';
+
+-- A tenant is shown which object told an event that it sees (migrations/011-tenants.sql, which may have been applied
+-- before this or not). Where sources lie, and how far their listings are, is no tenant's.
+do $$
+begin
+  if not exists (select from pg_roles where rolname = 'whochanged_tenant') then
+    create role whochanged_tenant nologin;
+  end if;
+exception when duplicate_object then null; -- another database of this server was migrated at the same moment
+end $$;
+
+alter table source_objects enable row level security;
+create policy tenant on source_objects for select to whochanged_tenant using (
+  exists (select from clusters c where c.id = cluster_id));
+alter table source_object_parts enable row level security;
+create policy tenant on source_object_parts for select to whochanged_tenant using (
+  exists (select from clusters c where c.id = cluster_id));
+alter table s3_locations enable row level security;
+alter table s3_scans enable row level security;
+
+grant select (cluster_id, id, source_id, bucket, key, etag, version_id) on source_objects to whochanged_tenant;
+grant select on source_object_parts to whochanged_tenant;

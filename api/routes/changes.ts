@@ -213,6 +213,17 @@ export function changeRoutes({ server, auth }: Api): void {
         stage: words(STAGES),
         seq: Type.String(),
         digest: Type.String({ description: 'SHA-256 of the canonical redacted event' }),
+        object: Type.Optional(
+          Type.Object(
+            {
+              bucket: Type.String(),
+              key: Type.String(),
+              etag: Type.String(),
+              versionID: Type.Union([Type.String(), Type.Null()]),
+            },
+            { description: 'that held it; of an imported file, bucket is empty and key its name' },
+          ),
+        ),
       }),
     ),
     firstSeq: Type.String({ description: 'when it first told of it, in the cluster\u2019s order of commit' }),

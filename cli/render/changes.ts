@@ -220,14 +220,25 @@ const AGREEMENT_TEXT: Record<string, string> = {
 
 function toldText({ source, kind, stages, agreement }: NonNullable<Detail['sources']>[number]): string {
   const names = [...new Set(stages.map(({ stage }) => stage))].join(', ');
-  return `${source} (${kind}): ${names}${AGREEMENT_TEXT[agreement] ?? ''}`;
+  const objects = [...new Set(stages.flatMap(({ object }) => (object ? [objectName(object)] : [])))];
+  const where = objects.length > 0 ? ` in ${objects.join(', ')}` : '';
+  return `${source} (${kind}): ${names}${where}${AGREEMENT_TEXT[agreement] ?? ''}`;
+}
+
+function objectName({ bucket, key }: { bucket: string; key: string }): string {
+  return bucket === '' ? key : `s3://${bucket}/${key}`;
 }
 
 export interface Detail {
   latencyMs?: number;
   decision?: { decision?: string; reason?: string };
   consequences?: Change[];
-  sources?: Array<{ source: string; kind: string; agreement: string; stages: Array<{ stage: string }> }>;
+  sources?: Array<{
+    source: string;
+    kind: string;
+    agreement: string;
+    stages: Array<{ stage: string; object?: { bucket: string; key: string } }>;
+  }>;
 }
 
 /** Field changes as a unified diff would show them; what is not certain says so. */

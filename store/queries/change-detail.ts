@@ -4,11 +4,12 @@ import { diffObjects, type FieldChange } from '../../core/diff/diff.js';
 import { significantChanges } from '../../core/diff/noise.js';
 import { millisOfID } from '../../core/identity.js';
 import { patchedPaths } from '../../core/patch/apply-patch.js';
-import { type Provenance, provenanceOf } from '../../core/provenance.js';
+import { type Provenance, provenanceOf, type ToldIn } from '../../core/provenance.js';
 import type { Certainty } from '../../core/vocabulary.js';
 import type { Database } from '../schema.js';
 import { findBodies, objectIn } from './bodies.js';
 import type { ChangeRow } from './change-rows.js';
+import { findObjectsOfEvents } from './event-objects.js';
 
 interface Digests {
   cluster_id: number;
@@ -74,6 +75,13 @@ export async function findChangeDetail(db: Kysely<Database>, row: ChangeRow): Pr
       left join authorizations z on z.cluster_id = e.cluster_id and z.id = e.authorization_id
      where e.cluster_id = ${digests?.cluster_id ?? 0} and e.at = ${row.at}::timestamptz and e.request_id = ${row.change_id}::uuid
      order by e.stage, e.seq`.execute(db);
+  const objects = digests
+    ? await findObjectsOfEvents(
+        db,
+        digests.cluster_id,
+        events.rows.map(({ seq }) => seq),
+      )
+    : new Map<string, ToldIn>();
   const last = events.rows.at(-1);
   const request = digests?.request_digest ? bodies.get(digests.request_digest.toString('hex')) : undefined;
   const after = digests && objectIn(bodies, digests.after_digest);
@@ -92,7 +100,13 @@ export async function findChangeDetail(db: Kysely<Database>, row: ChangeRow): Pr
         stage: event.stage,
         source: event.source,
       })),
-      sources: provenanceOf(events.rows.map((event) => ({ ...event, digest: event.digest.toString('hex') }))),
+      sources: provenanceOf(
+        events.rows.map((event) => ({
+          ...event,
+          digest: event.digest.toString('hex'),
+          object: objects.get(event.seq),
+        })),
+      ),
     },
   };
 }
