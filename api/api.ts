@@ -18,12 +18,14 @@ import { accessEventRoutes } from './routes/access-events.js';
 import { actorRoutes } from './routes/actors.js';
 import { backfillRoutes } from './routes/backfills.js';
 import { changeRoutes } from './routes/changes.js';
+import { commitRoutes } from './routes/commits.js';
 import { eventRoutes } from './routes/events.js';
 import { healthRoutes } from './routes/health.js';
 import { importRoutes } from './routes/imports.js';
 import { logRoutes } from './routes/log.js';
 import { objectRoutes } from './routes/objects.js';
 import { quarantineRoutes } from './routes/quarantine.js';
+import { repoRoutes } from './routes/repos.js';
 import { s3SourceRoutes } from './routes/s3-sources.js';
 import { sourceRoutes } from './routes/sources.js';
 import { tokenRoutes } from './routes/tokens.js';
@@ -92,5 +94,7 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     backfillRoutes(api);
     await importRoutes(api);
     tokenRoutes(api);
+    repoRoutes(api);
+    commitRoutes(api);
   });
 }

@@ -1,12 +1,14 @@
 import { Command, CommanderError } from 'commander';
 import { backfillCommand } from './commands/backfill.js';
 import { changesCommand } from './commands/changes.js';
+import { commitCommand } from './commands/commit.js';
 import { identityCommands } from './commands/identities.js';
 import { importCommand } from './commands/import.js';
 import { listCommands } from './commands/lists.js';
 import { logCommands } from './commands/log.js';
 import { objectCommands } from './commands/objects.js';
 import { quarantineCommands } from './commands/quarantine.js';
+import { repoCommands } from './commands/repos.js';
 import { sourceCommands } from './commands/sources.js';
 import { tailCommand } from './commands/tail.js';
 import { tokenCommands } from './commands/tokens.js';
@@ -45,6 +47,8 @@ export function createProgram(name: string, version: string): Command {
   importCommand(program);
   tokenCommands(program);
   quarantineCommands(program);
+  repoCommands(program);
+  commitCommand(program);
   identityCommands(program);
   logCommands(program);
   return program;

@@ -146,7 +146,10 @@ export function eventRoutes({ server, auth }: Api): void {
 
   const Finding = Type.Object({
     id: Type.String(),
-    cluster: Type.String(),
+    cluster: Type.Union([Type.String(), Type.Null()]),
+    repo: Type.Union([Type.String(), Type.Null()], {
+      description: 'of a repository, which is in no cluster',
+    }),
     kind: Type.String(),
     at: Type.String(),
     foundAt: Type.String(),
@@ -172,6 +175,7 @@ export function eventRoutes({ server, auth }: Api): void {
         items: page.items.map((row) => ({
           id: row.id,
           cluster: row.cluster,
+          repo: row.repo,
           kind: row.kind,
           at: row.at,
           foundAt: row.found_at,

@@ -187,11 +187,18 @@ function findingsCommand(program: Command): void {
     async (_flags: unknown, called: Command) => {
       const context = createContext(called.optsWithGlobals<GlobalFlags>());
       const page = await context.client.get<{
-        items: Array<{ id: string; at: string; cluster: string; kind: string; subject: string }>;
+        items: Array<{
+          id: string;
+          at: string;
+          cluster: string | null;
+          repo: string | null;
+          kind: string;
+          subject: string;
+        }>;
       }>('/v1/findings');
       writeTable(context, page.items, [
         { head: 'WHEN', value: (row) => clock(row.at, context.view.utc) },
-        { head: 'CLUSTER', value: (row) => row.cluster },
+        { head: 'IN', value: (row) => row.cluster ?? row.repo ?? '' },
         { head: 'FINDING', value: (row) => row.kind },
         { head: 'SUBJECT', value: (row) => row.subject, flexible: true },
       ]);

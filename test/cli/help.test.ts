@@ -30,6 +30,8 @@ describe.each(['whochanged', 'kubectl whochanged'])('the help of %s', (name) => 
         ...['source', 'source add', 'source list', 'source rotate', 'source disable'],
         ...['source status', 'source objects', 'source retry'],
         ...['backfill', 'backfill list', 'backfill cancel', 'import'],
+        ...['repo', 'repo add', 'repo list', 'repo status', 'repo fetch', 'repo disable', 'repo enable'],
+        ...['repo remove', 'commit'],
         ...['token', 'token create', 'token list', 'token revoke'],
         ...['quarantine', 'quarantine list', 'quarantine show', 'quarantine replay', 'quarantine dismiss'],
         ...['identities', 'identities check'],

@@ -1,0 +1,304 @@
+import { type Static, Type } from 'typebox';
+import { WhochangedError } from '../../core/errors.js';
+import { parseRepoURL } from '../../core/git/repo-url.js';
+import {
+  createRepo,
+  findBranchesAndTags,
+  findRefUpdates,
+  findRepoFindings,
+  findRepos,
+  type RefUpdateItem,
+  type RepoItem,
+  removeRepo,
+  requestFetch,
+  setRepoDisabled,
+} from '../../store/queries/repos.js';
+import { HOST_KINDS, REF_UPDATE_KINDS } from '../../store/schema.js';
+import type { Api } from '../api.js';
+import { words } from '../change-schema.js';
+
+/** The job that fetches (jobs/git/fetch-repos.ts). */
+const FETCH_JOB = 'fetch-repos';
+const LATEST = 50;
+const MOST_REFS = 1000;
+
+const Name = Type.String({
+  pattern: '^[a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?$',
+  description: 'lower-case letters, digits, ., - and _',
+});
+const Time = Type.Union([Type.String(), Type.Null()]);
+const MaybeText = Type.Union([Type.String(), Type.Null()]);
+const AbsolutePath = Type.String({
+  pattern: '^/[A-Za-z0-9_./+@%=-]+$',
+  description: 'on the machine that runs the jobs',
+});
+
+const RepoSchema = Type.Object({
+  name: Type.String(),
+  url: Type.String(),
+  host: words(HOST_KINDS),
+  apiURL: MaybeText,
+  project: Type.Union([Type.String(), Type.Null()], { description: 'its path on the host' }),
+  defaultBranch: MaybeText,
+  credential: Type.Union([Type.String(), Type.Null()], {
+    description: 'where the secret is, never the secret',
+  }),
+  sshKeyFile: MaybeText,
+  knownHostsFile: MaybeText,
+  createdAt: Type.String(),
+  disabledAt: Time,
+  state: words(['ok', 'failing', 'never', 'disabled']),
+  fetch: Type.Object({
+    fetchedAt: Type.Union([Type.String(), Type.Null()], {
+      description: 'when the last fetch that went well began: the mirror is as of then',
+    }),
+    attemptedAt: Time,
+    requestedAt: Time,
+    failures: Type.Integer({ description: 'in a row' }),
+    error: Type.Union([Type.String(), Type.Null()], { description: 'of the last attempt, with what to do' }),
+  }),
+  sync: Type.Object(
+    { syncedAt: Time, error: MaybeText },
+    { description: 'what the host says of pull requests' },
+  ),
+  commits: Type.Integer(),
+});
+const RefUpdate = Type.Object({
+  name: Type.String(),
+  kind: words(REF_UPDATE_KINDS),
+  before: MaybeText,
+  after: MaybeText,
+  seenAt: Type.String({ description: 'by the fetch that began then' }),
+  since: Type.Union([Type.String(), Type.Null()], { description: 'the fetch before: it happened between' }),
+  pushedAt: Time,
+  pushedBy: MaybeText,
+});
+const RepoDetail = Type.Object({
+  ...RepoSchema.properties,
+  refs: Type.Array(Type.Object({ name: Type.String(), sha: Type.String(), updatedAt: Type.String() })),
+  updates: Type.Array(RefUpdate, { description: 'the latest' }),
+  rewritten: Type.Array(RefUpdate, { description: 'the latest that took commits away from a ref' }),
+  findings: Type.Array(
+    Type.Object({ kind: Type.String(), at: Type.String(), subject: Type.String(), detail: Type.Unknown() }),
+  ),
+});
+
+function repoItem(row: RepoItem): Static<typeof RepoSchema> {
+  let state: Static<typeof RepoSchema>['state'] = 'ok';
+  if (row.disabled_at !== null) state = 'disabled';
+  else if (row.fetch_error !== null) state = 'failing';
+  else if (row.fetched_at === null) state = 'never';
+  return {
+    name: row.name,
+    url: row.url,
+    host: row.host_kind,
+    apiURL: row.api_url,
+    project: row.project,
+    defaultBranch: row.default_branch ?? row.head_ref?.replace(/^refs\/heads\//, '') ?? null,
+    credential: row.credential,
+    sshKeyFile: row.ssh_key_file,
+    knownHostsFile: row.known_hosts_file,
+    createdAt: row.created_at,
+    disabledAt: row.disabled_at,
+    state,
+    fetch: {
+      fetchedAt: row.fetched_at,
+      attemptedAt: row.fetch_attempted_at,
+      requestedAt: row.fetch_requested_at,
+      failures: row.fetch_failures,
+      error: row.fetch_error,
+    },
+    sync: { syncedAt: row.synced_at, error: row.sync_error },
+    commits: Number(row.commits),
+  };
+}
+
+function refUpdate(row: RefUpdateItem): Static<typeof RefUpdate> {
+  return {
+    name: row.name,
+    kind: row.kind as Static<typeof RefUpdate>['kind'],
+    before: row.before_sha,
+    after: row.after_sha,
+    seenAt: row.seen_at,
+    since: row.since,
+    pushedAt: row.pushed_at,
+    pushedBy: row.pushed_by,
+  };
+}
+
+const TAGS = ['repos'];
+
+export function repoRoutes({ server, deps, auth }: Api): void {
+  const find = async (name: string): Promise<RepoItem> => {
+    const [row] = await findRepos(deps.db, name);
+    if (!row)
+      throw new WhochangedError('not_found', `no repository is called "${name}"`, {
+        hint: 'see `whochanged repo list`',
+      });
+    return row;
+  };
+
+  server.get(
+    '/v1/repos',
+    {
+      onRequest: auth.require('reader'),
+      schema: {
+        tags: TAGS,
+        summary: 'Mirrored git repositories',
+        response: { 200: Type.Object({ items: Type.Array(RepoSchema) }) },
+      },
+    },
+    async () => ({ items: (await findRepos(deps.db)).map(repoItem) }),
+  );
+
+  const Create = Type.Object(
+    {
+      name: Name,
+      url: Type.String({ maxLength: 2000, description: 'https or ssh, without a user or password' }),
+      host: Type.Optional(words(HOST_KINDS)),
+      apiURL: Type.Optional(Type.String({ pattern: '^https?://[^@\\s]+$', maxLength: 500 })),
+      project: Type.Optional(Type.String({ minLength: 1, maxLength: 500 })),
+      defaultBranch: Type.Optional(Type.String({ minLength: 1, maxLength: 250 })),
+      credential: Type.Optional(
+        Type.String({
+          pattern: '^(env:WHOCHANGED_CREDENTIAL_[A-Z0-9_]+|file:/.+)$',
+          maxLength: 500,
+          description:
+            'where the secret is: env:WHOCHANGED_CREDENTIAL_..., or file:/... in the credentials folder',
+        }),
+      ),
+      sshKeyFile: Type.Optional(AbsolutePath),
+      knownHostsFile: Type.Optional(AbsolutePath),
+    },
+    { additionalProperties: false },
+  );
+  server.post(
+    '/v1/repos',
+    {
+      onRequest: auth.require('admin'),
+      schema: { tags: TAGS, summary: 'Mirror a repository', body: Create, response: { 201: RepoSchema } },
+    },
+    async ({ body }, reply) => {
+      const parsed = parseRepoURL(body.url);
+      if (!deps.repoProtocols.includes(parsed.protocol))
+        throw new WhochangedError('invalid_request', `fetching by ${parsed.protocol} is switched off`, {
+          hint: `use another URL, or add ${parsed.protocol} to WHOCHANGED_GIT_PROTOCOLS`,
+        });
+      if (parsed.protocol === 'ssh' && (body.sshKeyFile === undefined || body.knownHostsFile === undefined))
+        throw new WhochangedError('invalid_request', 'ssh needs a key and the hosts that are known', {
+          hint: 'give --ssh-key-file and --known-hosts-file',
+        });
+      const host = body.host ?? hostOf(parsed.host);
+      try {
+        await createRepo(deps.db, {
+          name: body.name,
+          url: parsed.url,
+          host_kind: host,
+          api_url: body.apiURL ?? null,
+          project: body.project ?? (host === 'git' ? null : parsed.project),
+          default_branch: body.defaultBranch ?? null,
+          credential: body.credential ?? null,
+          ssh_key_file: body.sshKeyFile ?? null,
+          known_hosts_file: body.knownHostsFile ?? null,
+        });
+      } catch (error) {
+        if ((error as { code?: string }).code === '23505')
+          throw new WhochangedError('conflict', `a repository called "${body.name}" is there already`, {
+            hint: 'choose another name',
+          });
+        throw error;
+      }
+      deps.pokeJob(FETCH_JOB);
+      return reply.code(201).send(repoItem(await find(body.name)));
+    },
+  );
+
+  const Params = Type.Object({ name: Name });
+  server.get(
+    '/v1/repos/:name',
+    {
+      onRequest: auth.require('reader'),
+      schema: {
+        tags: TAGS,
+        summary: 'One repository: its state, branches and tags, what was rewritten',
+        params: Params,
+        response: { 200: RepoDetail },
+      },
+    },
+    async ({ params }) => {
+      const row = await find(params.name);
+      const [refs, updates, rewritten, findings] = await Promise.all([
+        findBranchesAndTags(deps.db, row.id, MOST_REFS),
+        findRefUpdates(deps.db, row.id, { rewritten: false, limit: LATEST }),
+        findRefUpdates(deps.db, row.id, { rewritten: true, limit: LATEST }),
+        findRepoFindings(deps.db, row.id, LATEST),
+      ]);
+      return {
+        ...repoItem(row),
+        refs: refs.map((ref) => ({ name: ref.name, sha: ref.sha, updatedAt: ref.updated_at })),
+        updates: updates.map(refUpdate),
+        rewritten: rewritten.map(refUpdate),
+        findings,
+      };
+    },
+  );
+
+  /** An action on one repository that answers with what it then is. */
+  const action = (
+    word: string,
+    role: 'operator' | 'admin',
+    summary: string,
+    act: (row: RepoItem) => Promise<void>,
+  ) =>
+    server.post(
+      `/v1/repos/:name/${word}`,
+      {
+        onRequest: auth.require(role),
+        schema: { tags: TAGS, summary, params: Params, response: { 200: RepoSchema } },
+      },
+      async ({ params }) => {
+        await act(await find(params.name as string));
+        return repoItem(await find(params.name as string));
+      },
+    );
+  action(
+    'fetch',
+    'operator',
+    'Ask for a fetch now; fetch.fetchedAt or fetch.error tells when it is done',
+    async (row) => {
+      if (row.disabled_at !== null)
+        throw new WhochangedError('conflict', `"${row.name}" is disabled`, {
+          hint: '`whochanged repo enable` it first',
+        });
+      await requestFetch(deps.db, row.id);
+      deps.pokeJob(FETCH_JOB);
+    },
+  );
+  action('disable', 'admin', 'Fetch it no more; what was indexed stays', (row) =>
+    setRepoDisabled(deps.db, row.id, true),
+  );
+  action('enable', 'admin', 'Fetch it again', (row) => setRepoDisabled(deps.db, row.id, false));
+
+  server.delete(
+    '/v1/repos/:name',
+    {
+      onRequest: auth.require('admin'),
+      schema: {
+        tags: TAGS,
+        summary: 'Forget a repository and its index; the facts of its host and its mirror on disk stay',
+        params: Params,
+        response: { 204: Type.Null() },
+      },
+    },
+    async ({ params }, reply) => {
+      await removeRepo(deps.db, (await find(params.name)).id);
+      return reply.code(204).send(null);
+    },
+  );
+}
+
+/** The hosts that everybody knows; another says by `host` what it is. */
+function hostOf(hostname: string): RepoItem['host_kind'] {
+  if (hostname === 'github.com') return 'github';
+  return hostname === 'gitlab.com' ? 'gitlab' : 'git';
+}
