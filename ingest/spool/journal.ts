@@ -146,7 +146,8 @@ export class Journal {
   async drainSegment(consume: (records: Buffer[]) => Promise<void>): Promise<boolean> {
     // A write under way may be making the first segment. To say "nothing" at once would have the caller ask again and
     // again in the same turn of the event loop, and the file would never open.
-    while (this.#flushing && this.#segments.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    while (this.#flushing && this.#segments.length === 0)
+      await new Promise((resolve) => setImmediate(resolve));
     const segment = this.#segments[0];
     if (!segment) return false;
     if (this.#segments.length === 1 && this.#file) {
