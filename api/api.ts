@@ -45,7 +45,10 @@ export interface Api {
 
 const REQUESTS_PER_MINUTE = 1200;
 
-/** Registers the API: routes whose schemas validate, type and document them, and the document itself. */
+/**
+ * Registers the API: routes whose schemas validate, type and document them, and the document itself. Without the role
+ * `api` only what an operator asks of each process.
+ */
 export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise<void> {
   await root.register(async (scope) => {
     const server = scope.withTypeProvider<TypeBoxTypeProvider>();
@@ -81,6 +84,8 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     server.get('/openapi.json', { schema: { hide: true } }, async () => server.swagger());
     const api: Api = { server, deps, auth: deps.auth };
     healthRoutes(api);
+    // Whatever a process does, its health and its metrics are asked of it.
+    if (!deps.roles.includes('api')) return;
     changeRoutes(api);
     objectRoutes(api);
     actorRoutes(api);

@@ -138,7 +138,7 @@ export async function start(
   const parts = {
     log,
     webhook: ingest?.webhook,
-    registerApi: has('api') ? (server: FastifyInstance) => registerApi(server, deps) : undefined,
+    registerApi: (server: FastifyInstance) => registerApi(server, deps),
   };
   const http = await buildServer({ ...parts, tls: undefined });
   const https = await buildServer({ ...parts, tls });

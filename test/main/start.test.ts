@@ -57,3 +57,30 @@ it('makes the first token and source once a Postgres that was away at the start 
   expect(logged).not.toContain('relation');
   expect(fatal).toBeUndefined();
 });
+
+it('tells its health and its metrics whatever its role, and answers questions only where it has that of the API', async () => {
+  const database = await createEmptyDatabase();
+  onTestFinished(database.drop);
+  const folder = await mkdtemp(join(tmpdir(), 'whochanged-start-'));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const config = readConfig({
+    WHOCHANGED_DATA_DIR: folder,
+    DATABASE_URL: database.url,
+    WHOCHANGED_ROLES: 'jobs',
+    WHOCHANGED_HTTP_PORT: '0',
+    WHOCHANGED_HTTPS_PORT: '0',
+    WHOCHANGED_HTTPS_HOST: '127.0.0.1',
+  });
+  const system = await start(config, createLogger('silent'), () => undefined);
+  onTestFinished(system.stop);
+  const headers = {
+    authorization: `Bearer ${(await readFile(join(folder, 'admin-token'), 'utf8')).trim()}`,
+  };
+  const ask = (path: string) => fetch(`${system.urls.http}${path}`, { headers });
+  expect((await fetch(`${system.urls.http}/healthz`)).status).toBe(200);
+  expect((await fetch(`${system.urls.http}/metrics`)).status).toBe(401);
+  expect(await (await ask('/metrics')).text()).toMatch(/^whochanged_jobs_leader [01]$/m);
+  expect(await (await ask('/v1/status')).json()).toMatchObject({ roles: ['jobs'] });
+  expect((await ask('/v1/changes')).status).toBe(404);
+  expect((await ask('/ingest/v1/audit/default')).status).toBe(404);
+});
