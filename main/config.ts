@@ -58,6 +58,7 @@ export interface Config {
     leaseSeconds: number;
     listSeconds: number;
     fullListSeconds: number;
+    listPageKeys: number;
   };
   logLevel: string;
 }
@@ -157,6 +158,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       leaseSeconds: reader.integer('WHOCHANGED_S3_LEASE_SECONDS', 60, 3, 3600),
       listSeconds: reader.integer('WHOCHANGED_S3_LIST_SECONDS', 60, 1, 86_400),
       fullListSeconds: reader.integer('WHOCHANGED_S3_FULL_LIST_SECONDS', 86_400, 1, 30 * 86_400),
+      listPageKeys: reader.integer('WHOCHANGED_S3_LIST_PAGE_KEYS', 1000, 1, 1000),
     },
     logLevel: reader.oneOf('WHOCHANGED_LOG_LEVEL', 'info', LOG_LEVELS),
   };

@@ -99,7 +99,24 @@ export async function advanceObjects(
       rows.map(({ part }) => (part.end?.trouble ? JSON.stringify(part.end.trouble) : null)),
     ],
   });
-  return new Set(held.map((row) => row.id));
+  const ids = new Set(held.map((row) => row.id));
+  await countStored(
+    client,
+    clusterID,
+    rows.filter(({ part }) => !ids.has(part.id)),
+  );
+  return ids;
+}
+
+/** Of objects that somebody else reads by now: for whom these events will be duplicates. */
+async function countStored(client: ClientBase, clusterID: number, parts: AdvancedPart[]): Promise<void> {
+  if (parts.length === 0) return;
+  await client.query({
+    name: 'count-stored',
+    text: `update source_objects o set stored = o.stored + p.stored from unnest($2::bigint[], $3::bigint[]) as p (id, stored)
+            where o.cluster_id = $1 and o.id = p.id`,
+    values: [clusterID, parts.map(({ part }) => part.id), parts.map(({ stored }) => stored)],
+  });
 }
 
 /** The last part of each object, with what all of its parts stored: a row can be updated once in a statement. */

@@ -10,6 +10,7 @@ export interface ListOptions {
   /** Seconds between passes. */
   intervalSeconds: number;
   leaseSeconds: number;
+  pageKeys: number;
   signal: AbortSignal;
   /** Called when objects were found that are to be read. */
   found: (objects: number) => void;
@@ -38,7 +39,7 @@ export async function runPass(
   let after = scan.afterKey ?? '';
   for (;;) {
     options.signal.throwIfAborted();
-    const page = await listPage(client, source, after, options.signal);
+    const page = await listPage(client, source, after, options);
     const last = page.keys.at(-1);
     if (last !== undefined) {
       after = nextKey(last, range);
@@ -75,17 +76,18 @@ interface ListedPage {
   more: boolean;
 }
 
-/** A page of at most 1,000 keys behind one: ListObjectsV2 gives them in the order of their UTF-8 bytes. */
+/** A page of keys behind one: ListObjectsV2 gives them in the order of their UTF-8 bytes. */
 async function listPage(
   client: S3Client,
   source: S3Source,
   after: string,
-  signal: AbortSignal,
+  { pageKeys, signal }: ListOptions,
 ): Promise<ListedPage> {
   const { ListObjectsV2Command } = await import('@aws-sdk/client-s3');
   const request = new ListObjectsV2Command({
     Bucket: source.bucket,
     Prefix: source.prefix,
+    MaxKeys: pageKeys,
     // Keys may hold what XML can't.
     EncodingType: 'url',
     ...(after !== '' && { StartAfter: after }),

@@ -61,10 +61,10 @@ export class Listings {
     const source = this.#parts.sources().find((item) => item.sourceID === scan.sourceID);
     // Added a moment ago: it will be known at the next turn.
     if (!source) return releaseScan(pool, scan, IDLE_MS / 1000);
-    const { listSeconds: intervalSeconds, leaseSeconds } = options;
+    const { listSeconds: intervalSeconds, listPageKeys: pageKeys, leaseSeconds } = options;
     try {
       const client = await clients.s3(source);
-      await runPass(scan, source, client, pool, { intervalSeconds, leaseSeconds, signal, found });
+      await runPass(scan, source, client, pool, { intervalSeconds, leaseSeconds, pageKeys, signal, found });
     } catch (error) {
       if (signal.aborted) return releaseScan(pool, scan, 0);
       if (!(error instanceof ServiceTrouble)) throw error;

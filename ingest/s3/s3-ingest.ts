@@ -22,6 +22,8 @@ export interface S3Options {
   listSeconds: number;
   /** Between two passes that look at all keys. */
   fullListSeconds: number;
+  /** Keys in one answer of a listing: 1,000 at most, as S3 has it. */
+  listPageKeys: number;
 }
 
 export interface S3Parts {

@@ -26,19 +26,19 @@ export interface TestReceiver {
   stop(): Promise<void>;
 }
 
-/** The real receiver over a database of its own, with one source. */
-export async function startReceiver(environment: Record<string, string> = {}): Promise<TestReceiver> {
-  const database = await createTestDatabase();
+/** The real receiver over a database of its own, with one source; or another replica over the database of one. */
+export async function startReceiver(
+  environment: Record<string, string> = {},
+  replicaOf?: TestReceiver,
+): Promise<TestReceiver> {
+  const database = replicaOf?.database ?? (await createTestDatabase());
   const folder = await mkdtemp(join(tmpdir(), 'whochanged-receiver-'));
   const config: Config = readConfig({
     WHOCHANGED_DATA_DIR: folder,
     WHOCHANGED_INGEST_THREADS: '0',
     ...environment,
   });
-  const { secret, sha256 } = newSecret('wcs');
-  const client = await database.pool.connect();
-  await createSource(client, { name: 'prod-a', cluster: 'prod', secretSha256: sha256 });
-  client.release();
+  const secret = replicaOf?.token ?? (await addSource(database));
   const log = pino({ level: 'silent' });
   const ingest = await startIngest(config, database.pool, new Registry(), log, () => undefined);
   const server = await buildServer({ log, tls: undefined, webhook: ingest.webhook, registerApi: undefined });
@@ -60,8 +60,16 @@ export async function startReceiver(environment: Record<string, string> = {}): P
     stop: async () => {
       await server.close();
       await ingest.stop();
-      await database.drop();
+      if (!replicaOf) await database.drop();
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+async function addSource(database: TestDatabase): Promise<string> {
+  const { secret, sha256 } = newSecret('wcs');
+  const client = await database.pool.connect();
+  await createSource(client, { name: 'prod-a', cluster: 'prod', secretSha256: sha256 });
+  client.release();
+  return secret;
 }
