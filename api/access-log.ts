@@ -61,6 +61,8 @@ export function recordAccess(server: FastifyInstance, pool: Pool): void {
   server.addHook('onSend', async (request, reply, payload) => {
     const route = request.routeOptions.url;
     if (route === undefined || UNRECORDED.test(route) || reply.statusCode >= 500) return payload;
+    // Whoever floods us with nothing to show must not fill the ledger; the failures before are in it.
+    if (reply.statusCode === 429 && request.caller === undefined) return payload;
     try {
       await log.append(accessEventOf(request, reply, route));
     } catch (cause) {
@@ -86,16 +88,23 @@ async function endTenant(request: FastifyRequest): Promise<void> {
   await tenant?.release();
 }
 
+/** What several bounds allow together; null: all. Nothing granted reaches nothing, which the grants say. */
+function union(bounds: ReadonlyArray<readonly string[] | null>): string[] | null {
+  const all = bounds.filter((names) => names !== null);
+  return all.length === 0 || all.length < bounds.length ? null : [...new Set(all.flat())];
+}
+
 function accessEventOf(request: FastifyRequest, reply: FastifyReply, route: string): AccessEvent {
   const { caller } = request;
-  const bounds = caller?.grants.length === 1 ? caller.grants[0] : undefined;
+  const grants = caller?.grants ?? [];
   return {
     at: Date.now() * 1000,
     caller: caller?.name ?? '',
     callerKind: caller?.kind ?? 'none',
-    role: roleAnywhere(caller?.grants ?? []) ?? null,
-    clusters: bounds?.clusters ?? null,
-    namespaces: bounds?.namespaces ?? null,
+    role: roleAnywhere(grants) ?? null,
+    clusters: union(grants.map((grant) => grant.clusters)),
+    namespaces: union(grants.map((grant) => grant.namespaces)),
+    grants: caller ? grants : null,
     method: request.method,
     route,
     target: request.url.slice(0, MAX_TARGET).replaceAll('\0', ''),

@@ -29,6 +29,7 @@ import { repoRoutes } from './routes/repos.js';
 import { s3SourceRoutes } from './routes/s3-sources.js';
 import { sourceRoutes } from './routes/sources.js';
 import { tokenRoutes } from './routes/tokens.js';
+import { whoamiRoutes } from './routes/whoami.js';
 
 /** What every route file is given. */
 export interface Api {
@@ -42,8 +43,6 @@ export interface Api {
   deps: ApiDeps;
   auth: Auth;
 }
-
-const REQUESTS_PER_MINUTE = 1200;
 
 /**
  * Registers the API: routes whose schemas validate, type and document them, and the document itself. Without the role
@@ -64,10 +63,21 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
       contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } },
     });
     await server.register(rateLimit, {
-      max: REQUESTS_PER_MINUTE,
+      max: deps.limits.requestsPerMinute,
       timeWindow: '1 minute',
+      // Runs behind a route's own hook, so that the caller is known; routes without one are counted by address.
+      keyGenerator: ({ caller, ip }) =>
+        caller ? `${caller.kind} ${caller.tokenID ?? caller.name}` : `address ${ip}`,
       allowList: (request) => request.url === '/healthz' || request.url === '/readyz',
     });
+    server.decorate(
+      'failedLogins',
+      server.createRateLimit({
+        max: deps.limits.failedLoginsPerMinute,
+        timeWindow: '1 minute',
+        keyGenerator: ({ ip }) => ip,
+      }),
+    );
     await server.register(swagger, {
       openapi: {
         openapi: '3.1.0',
@@ -101,5 +111,6 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     tokenRoutes(api);
     repoRoutes(api);
     commitRoutes(api);
+    whoamiRoutes(api);
   });
 }

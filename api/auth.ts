@@ -5,10 +5,15 @@ import type { Pool } from 'pg';
 import { type Caller, includesRole, roleAnywhere, scopeOf, unboundedRole } from '../core/access/grants.js';
 import { WhochangedError } from '../core/errors.js';
 import type { Role } from '../core/vocabulary.js';
+import { recordTokenUse } from '../store/api-tokens.js';
 import type { Database } from '../store/schema.js';
 import { openTenantStore, type Store, type TenantStore } from '../store/tenant.js';
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** Counts failed logins by address. */
+    failedLogins: ReturnType<FastifyInstance['createRateLimit']>;
+  }
   interface FastifyRequest {
     /** Who asks, once authenticated. */
     caller: Caller | undefined;
@@ -19,14 +24,18 @@ declare module 'fastify' {
 
 /** A revoked token may be believed for this long. */
 const CACHE_MS = 5000;
+/** How exactly a token's last use is known. */
+const USE_MS = 60_000;
 
 interface Known {
   caller: Caller;
-  expiresAt: number;
   checkedAt: number;
 }
 
-/** Another way to tell who asks than our own tokens: undefined where the credential is none of its kind. */
+/**
+ * Another way to tell who asks than our own tokens (api/identity/): undefined where the credential is none of its kind.
+ * @throws WhochangedError `unauthenticated` where it is, and is not valid; `identity_unavailable` where that can't be known
+ */
 export type Authenticator = (
   request: FastifyRequest,
   token: string | undefined,
@@ -65,6 +74,13 @@ export class Auth {
     };
   }
 
+  /** A hook that lets in whoever can be told, whatever is granted to them. */
+  requireIdentity(): Hook {
+    return async (request) => {
+      await this.#authenticate(request);
+    };
+  }
+
   /** A hook for routes that tenants may ask too; they must ask through `storeOf`. */
   requireWithin(role: Role): Hook {
     return async (request) => {
@@ -93,15 +109,41 @@ export class Auth {
   }
 
   async #identify(request: FastifyRequest): Promise<Caller> {
+    const caller = await this.#authenticate(request);
+    if (caller.grants.length === 0)
+      throw new WhochangedError('forbidden', `nothing is granted to "${caller.name}"`, {
+        hint: '`whochanged whoami` tells your groups; an admin grants in the access file (docs/access.md)',
+      });
+    return caller;
+  }
+
+  async #authenticate(request: FastifyRequest): Promise<Caller> {
     const token = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
-    const caller =
-      (await this.#other(request, token)) ?? (token === undefined ? undefined : await this.#check(token));
-    if (!caller)
+    const caller = this.#cached(token) ?? (await this.#logIn(request, token));
+    request.caller = caller;
+    return caller;
+  }
+
+  /** Addresses that fail too often are not looked at for a while, but for tokens that were valid a moment ago. */
+  async #logIn(request: FastifyRequest, token: string | undefined): Promise<Caller> {
+    const { failedLogins } = request.server;
+    const before = await failedLogins(request, { increment: false });
+    if (!before.isAllowed && before.remaining === 0)
+      throw new WhochangedError('rate_limited', 'too many failed logins from this address', {
+        hint: `try again in ${before.ttlInSeconds} s`,
+        retryAfter: before.ttlInSeconds,
+      });
+    try {
+      const caller =
+        (await this.#other(request, token)) ?? (token === undefined ? undefined : await this.#check(token));
+      if (caller) return caller;
       throw new WhochangedError('unauthenticated', 'no token', {
         hint: 'send Authorization: Bearer TOKEN; the first admin token is in the data folder, in the file admin-token',
       });
-    request.caller = caller;
-    return caller;
+    } catch (error) {
+      if (error instanceof WhochangedError && error.code === 'unauthenticated') await failedLogins(request);
+      throw error;
+    }
   }
 
   async #other(request: FastifyRequest, token: string | undefined): Promise<Caller | undefined> {
@@ -112,32 +154,48 @@ export class Auth {
     return undefined;
   }
 
+  /** Whose token it was a moment ago. */
+  #cached(token: string | undefined): Caller | undefined {
+    if (token === undefined) return undefined;
+    const now = Date.now();
+    const cached = this.#known.get(digestOf(token).toString('hex'));
+    const ends = cached?.caller.expiresAt ?? Number.POSITIVE_INFINITY;
+    return cached && now - cached.checkedAt < CACHE_MS && ends > now ? cached.caller : undefined;
+  }
+
   async #check(token: string): Promise<Caller> {
-    const digest = createHash('sha256').update(token).digest();
+    const digest = digestOf(token);
     const key = digest.toString('hex');
     const now = Date.now();
-    const cached = this.#known.get(key);
-    if (cached && now - cached.checkedAt < CACHE_MS && cached.expiresAt > now) return cached.caller;
     const row = await this.#db
       .selectFrom('api_tokens')
-      .select(['name', 'role', 'secret_sha256', 'expires_at', 'clusters', 'namespaces'])
+      .select(['id', 'name', 'role', 'secret_sha256', 'expires_at', 'last_used_at', 'clusters', 'namespaces'])
       .where('secret_sha256', '=', digest)
       .where('revoked_at', 'is', null)
       .executeTakeFirst();
-    const expiresAt = row?.expires_at == null ? Number.POSITIVE_INFINITY : Date.parse(row.expires_at);
-    if (!row || !timingSafeEqual(row.secret_sha256, digest) || expiresAt <= now) {
+    const expiresAt = row?.expires_at == null ? undefined : Date.parse(row.expires_at);
+    if (!row || !timingSafeEqual(row.secret_sha256, digest) || (expiresAt ?? now + 1) <= now) {
       this.#known.delete(key);
       throw new WhochangedError('unauthenticated', 'the token is not valid, or no longer', {
         hint: 'ask an admin for `whochanged token create`',
       });
     }
+    if (row.last_used_at === null || now - Date.parse(row.last_used_at) > USE_MS)
+      await recordTokenUse(this.#db, row.id);
     if (this.#known.size > 10_000) this.#known.clear();
     const caller: Caller = {
       name: row.name,
       kind: 'token',
+      groups: [],
       grants: [{ role: row.role, clusters: row.clusters, namespaces: row.namespaces }],
+      expiresAt,
+      tokenID: row.id,
     };
-    this.#known.set(key, { caller, expiresAt, checkedAt: now });
+    this.#known.set(key, { caller, checkedAt: now });
     return caller;
   }
+}
+
+function digestOf(token: string): Buffer {
+  return createHash('sha256').update(token).digest();
 }

@@ -42,6 +42,7 @@ export interface ApiDeps {
   pool: Pool;
   /** One for all listeners, so that a revoked token is forgotten by each. */
   auth: Auth;
+  limits: { requestsPerMinute: number; failedLoginsPerMinute: number };
   registry: Registry;
   version: string;
   roles: string[];

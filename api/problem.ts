@@ -24,6 +24,7 @@ const TITLES: Record<ErrorCode, string> = {
   internal: 'Internal error',
   overloaded: 'Overloaded',
   store_unavailable: 'Store unavailable',
+  identity_unavailable: 'Identity provider unavailable',
 };
 
 /** One place turns errors into answers. What went wrong inside is logged under the request's id, and not told. */

@@ -84,7 +84,7 @@ export class Client {
   }
 
   #send(method: string, path: string, query: Query, body: unknown): Promise<IncomingMessage> {
-    const { token, ca } = this.#options;
+    const { token, ca, certificate } = this.#options;
     const url = new URL(this.url + path);
     for (const [name, value] of Object.entries(query)) {
       for (const item of Array.isArray(value) ? value : [value])
@@ -98,7 +98,7 @@ export class Client {
     else if (payload !== undefined) headers['content-type'] = 'application/json';
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
     return new Promise((resolve, reject) => {
-      const request = send(url, { method, headers, ...(ca && { ca }) });
+      const request = send(url, { method, headers, ...(ca && { ca }), ...certificate });
       // What is sent in full may take its time.
       const late = upload
         ? undefined
@@ -164,7 +164,7 @@ export class Client {
     } catch {
       problem = {};
     }
-    if (status === 401) return this.#unauthenticated();
+    if (status === 401) return this.#unauthenticated(problem.detail);
     if (status === 403)
       return new CliError(EXIT.auth, problem.detail ?? 'that is not allowed', problem.hint ?? OTHER_ROLE);
     // Something else answers there, or a proxy before it.
@@ -174,8 +174,14 @@ export class Client {
     return new CliError(exitCode, problem.detail ?? `the server answered ${status}`, problem.hint);
   }
 
-  #unauthenticated(): CliError {
-    const { token } = this.#options;
+  #unauthenticated(detail: string | undefined): CliError {
+    const { token, certificate } = this.#options;
+    if (token === undefined && certificate !== undefined)
+      return new CliError(
+        EXIT.auth,
+        detail ?? `the client certificate is not valid at ${this.url}`,
+        'it is sent over https only; `whochanged whoami` tells who you are there',
+      );
     if (token === undefined)
       return new CliError(
         EXIT.auth,

@@ -13,12 +13,16 @@ export interface ClientOptions {
   url: string;
   token: Token | undefined;
   ca: Buffer | undefined;
+  /** A client certificate and its key. */
+  certificate: { cert: Buffer; key: Buffer } | undefined;
 }
 
 export interface ConnectionFlags {
   url?: string;
   tokenFile?: string;
   caFile?: string;
+  certFile?: string;
+  keyFile?: string;
 }
 
 /** Where the API is and with which token: flags over environment over the usual files. */
@@ -28,7 +32,25 @@ export function clientOptions(flags: ConnectionFlags, environment: NodeJS.Proces
     url: readURL(flags.url ?? (environment.WHOCHANGED_URL || 'http://127.0.0.1:8080')),
     token: findToken(flags, environment),
     ca: caFile === undefined ? undefined : readCA(caFile),
+    certificate: findCertificate(flags, environment),
   };
+}
+
+/** For a server that knows people by certificates. One that is given as flags wins over a token of the environment. */
+function findCertificate(
+  flags: ConnectionFlags,
+  environment: NodeJS.ProcessEnv,
+): ClientOptions['certificate'] {
+  const cert = flags.certFile ?? (environment.WHOCHANGED_CERT_FILE || undefined);
+  const key = flags.keyFile ?? (environment.WHOCHANGED_KEY_FILE || undefined);
+  if (cert === undefined && key === undefined) return undefined;
+  if (cert === undefined || key === undefined)
+    throw new CliError(
+      EXIT.usage,
+      `there is ${cert === undefined ? 'a key without a client certificate' : 'a client certificate without its key'}`,
+      'set both --cert-file and --key-file, or WHOCHANGED_CERT_FILE and WHOCHANGED_KEY_FILE',
+    );
+  return { cert: readRequired(cert), key: readRequired(key) };
 }
 
 function readURL(text: string): string {
@@ -47,6 +69,8 @@ function readURL(text: string): string {
 
 function findToken(flags: ConnectionFlags, environment: NodeJS.ProcessEnv): Token | undefined {
   if (flags.tokenFile !== undefined) return tokenOf(readRequired(flags.tokenFile), flags.tokenFile);
+  // A server takes a token before a certificate.
+  if (flags.certFile !== undefined) return undefined;
   if (environment.WHOCHANGED_TOKEN) return tokenOf(environment.WHOCHANGED_TOKEN, 'WHOCHANGED_TOKEN');
   const file = environment.WHOCHANGED_TOKEN_FILE;
   if (file) return tokenOf(readRequired(file), file);

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { accessEventsCommand } from './commands/access-events.js';
 import { backfillCommand } from './commands/backfill.js';
 import { changesCommand } from './commands/changes.js';
 import { commitCommand } from './commands/commit.js';
@@ -12,6 +13,7 @@ import { repoCommands } from './commands/repos.js';
 import { sourceCommands } from './commands/sources.js';
 import { tailCommand } from './commands/tail.js';
 import { tokenCommands } from './commands/tokens.js';
+import { whoamiCommand } from './commands/whoami.js';
 import { examples } from './examples.js';
 import { CliError, EXIT } from './exit.js';
 import { safe } from './render/text.js';
@@ -27,6 +29,8 @@ export function createProgram(name: string, version: string): Command {
       'the token (WHOCHANGED_TOKEN, WHOCHANGED_TOKEN_FILE, ~/.config/whochanged/token, ./data/admin-token)',
     )
     .option('--ca-file <file>', 'the CA of an https URL (WHOCHANGED_CA_FILE)')
+    .option('--cert-file <file>', 'a client certificate (WHOCHANGED_CERT_FILE)')
+    .option('--key-file <file>', 'its key (WHOCHANGED_KEY_FILE)')
     .option('-o, --output <format>', 'table, wide, json, yaml, csv, ndjson or name', 'table')
     .option('--utc', 'times in UTC, not local')
     .exitOverride()
@@ -46,6 +50,8 @@ export function createProgram(name: string, version: string): Command {
   backfillCommand(program);
   importCommand(program);
   tokenCommands(program);
+  whoamiCommand(program);
+  accessEventsCommand(program);
   quarantineCommands(program);
   repoCommands(program);
   commitCommand(program);

@@ -14,6 +14,7 @@ export const ERROR_STATUS = {
   internal: 500,
   overloaded: 503,
   store_unavailable: 503,
+  identity_unavailable: 503,
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_STATUS;

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { WhochangedError } from '../core/errors.js';
 import { GIT_PROTOCOLS, type GitProtocol } from '../core/git/repo-url.js';
+import { type IdentityConfig, readIdentityConfig } from './identity-config.js';
 import { readVariablesFile, VariableReader } from './variables.js';
 
 export const SYSTEM_ROLES = ['ingest', 'api', 'jobs'] as const;
@@ -60,6 +61,8 @@ export interface Config {
     fullListSeconds: number;
     listPageKeys: number;
   };
+  identity: IdentityConfig;
+  limits: { requestsPerMinute: number; failedLoginsPerMinute: number };
   logLevel: string;
 }
 
@@ -159,6 +162,11 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       listSeconds: reader.integer('WHOCHANGED_S3_LIST_SECONDS', 60, 1, 86_400),
       fullListSeconds: reader.integer('WHOCHANGED_S3_FULL_LIST_SECONDS', 86_400, 1, 30 * 86_400),
       listPageKeys: reader.integer('WHOCHANGED_S3_LIST_PAGE_KEYS', 1000, 1, 1000),
+    },
+    identity: readIdentityConfig(reader, problems),
+    limits: {
+      requestsPerMinute: reader.integer('WHOCHANGED_API_REQUESTS_PER_MINUTE', 1200, 1, 1_000_000),
+      failedLoginsPerMinute: reader.integer('WHOCHANGED_API_FAILED_LOGINS_PER_MINUTE', 60, 1, 1_000_000),
     },
     logLevel: reader.oneOf('WHOCHANGED_LOG_LEVEL', 'info', LOG_LEVELS),
   };

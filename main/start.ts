@@ -25,6 +25,7 @@ import { settleOutcomesJob } from '../jobs/settle-outcomes.js';
 import { verdictsJob } from '../jobs/verdicts.js';
 import { createKysely, createPool } from '../store/database.js';
 import { peopleOf } from '../store/verdicts/people.js';
+import { authenticators } from './authenticators.js';
 import type { Config } from './config.js';
 import { prepareFirstStart, welcome } from './first-start.js';
 import { loadIdentities } from './identities.js';
@@ -116,7 +117,8 @@ export async function start(
   const deps: ApiDeps = {
     db,
     pool: store.pool,
-    auth: new Auth(db, store.pool),
+    auth: new Auth(db, store.pool, authenticators(config, log)),
+    limits: config.limits,
     registry,
     version: readVersion(),
     roles: config.roles,

@@ -21,15 +21,17 @@ export async function appendAccessEvents(pool: Pool, events: readonly AccessEven
     await client.query({
       name: 'append-access-events',
       text: `insert into access_events (seq, at, caller, caller_kind, role, clusters, namespaces, method, route, target,
-               status, source_ip, request_id, digest)
+               status, source_ip, request_id, digest, grants)
              select $1 + i - 1, e.at, e.caller, e.caller_kind, e.role,
                     case when e.clusters = '' then null else string_to_array(e.clusters, ',') end,
                     case when e.namespaces = '' then null else string_to_array(e.namespaces, ',') end,
-                    e.method, e.route, e.target, e.status, e.source_ip, e.request_id, e.digest
+                    e.method, e.route, e.target, e.status, e.source_ip, e.request_id, e.digest,
+                    e.grants
                from unnest($2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                           $9::text[], $10::text[], $11::smallint[], $12::text[], $13::text[], $14::bytea[])
+                           $9::text[], $10::text[], $11::smallint[], $12::text[], $13::text[], $14::bytea[],
+                           $15::jsonb[])
                  with ordinality as e (at, caller, caller_kind, role, clusters, namespaces, method, route, target, status,
-                                       source_ip, request_id, digest, i)`,
+                                       source_ip, request_id, digest, grants, i)`,
       values: [
         firstSeq,
         events.map((event) => formatMicros(event.at)),
@@ -45,6 +47,7 @@ export async function appendAccessEvents(pool: Pool, events: readonly AccessEven
         events.map((event) => event.sourceIP),
         events.map((event) => event.requestID),
         digests,
+        events.map((event) => event.grants && JSON.stringify(event.grants)),
       ],
     });
     await appendPending(
@@ -64,8 +67,15 @@ export async function appendAccessEvents(pool: Pool, events: readonly AccessEven
   }
 }
 
+/** As in the index access_events_status. */
+const REFUSED = [401, 403];
+
 export interface AccessEventFilter {
   caller?: string;
+  route?: string;
+  sourceIP?: string;
+  /** Only what was refused. */
+  refused?: boolean;
   since?: string;
   until?: string;
 }
@@ -79,6 +89,9 @@ export async function findAccessEvents(
 ): Promise<AccessEventTable[]> {
   let query = db.selectFrom('access_events').selectAll().orderBy('seq', 'desc').limit(limit);
   if (filter.caller !== undefined) query = query.where('caller', '=', filter.caller);
+  if (filter.route !== undefined) query = query.where('route', '=', filter.route);
+  if (filter.sourceIP !== undefined) query = query.where('source_ip', '=', filter.sourceIP);
+  if (filter.refused) query = query.where('status', 'in', REFUSED);
   if (filter.since !== undefined) query = query.where('at', '>=', sql<string>`${filter.since}::timestamptz`);
   if (filter.until !== undefined) query = query.where('at', '<', sql<string>`${filter.until}::timestamptz`);
   if (before !== undefined) query = query.where('seq', '<', before);

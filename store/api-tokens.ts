@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import type { ClientBase, Pool } from 'pg';
 import type { Grant } from '../core/access/grants.js';
 import type { Database } from './schema.js';
@@ -35,9 +35,34 @@ export async function createApiToken(
 export function findApiTokens(db: Kysely<Database>) {
   return db
     .selectFrom('api_tokens')
-    .select(['id', 'name', 'role', 'clusters', 'namespaces', 'created_at', 'expires_at', 'revoked_at'])
+    .select([
+      'id',
+      'name',
+      'role',
+      'clusters',
+      'namespaces',
+      'created_at',
+      'expires_at',
+      'revoked_at',
+      'last_used_at',
+    ])
     .orderBy('id', 'desc')
     .execute();
+}
+
+/** Remembers that a token was used now. */
+export async function recordTokenUse(db: Kysely<Database>, id: number): Promise<void> {
+  await db.updateTable('api_tokens').set({ last_used_at: sql<string>`now()` }).where('id', '=', id).execute();
+}
+
+/** When a token was last used, to the minute; null: never. */
+export async function findTokenUse(db: Kysely<Database>, id: number): Promise<string | null> {
+  const row = await db
+    .selectFrom('api_tokens')
+    .select('last_used_at')
+    .where('id', '=', id)
+    .executeTakeFirst();
+  return row?.last_used_at ?? null;
 }
 
 /** Revokes a token; false where there is no valid one of that id. */

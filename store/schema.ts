@@ -1,5 +1,5 @@
 import type { Generated } from 'kysely';
-import type { CallerKind } from '../core/access/grants.js';
+import type { CallerKind, Grant } from '../core/access/grants.js';
 import type { Person, Signature } from '../core/approval/facts.js';
 import type { Level, Stage } from '../core/audit-event.js';
 import type { Flag } from '../core/change.js';
@@ -90,6 +90,7 @@ interface ApiTokenTable {
   created_at: Generated<string>;
   expires_at: string | null;
   revoked_at: string | null;
+  last_used_at: string | null;
   clusters: string[] | null;
   namespaces: string[] | null;
 }
@@ -102,6 +103,7 @@ export interface AccessEventTable {
   role: string | null;
   clusters: string[] | null;
   namespaces: string[] | null;
+  grants: Grant[] | null;
   method: string;
   route: string;
   target: string;

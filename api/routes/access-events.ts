@@ -1,11 +1,13 @@
 import { Type } from 'typebox';
 import { CALLER_KINDS } from '../../core/access/grants.js';
+import { ROLES } from '../../core/vocabulary.js';
 import { findAccessEvents } from '../../store/access-events.js';
 import type { Api } from '../api.js';
 import { pageSchema, words } from '../change-schema.js';
 import { readTime } from '../times.js';
 
 const Names = Type.Union([Type.Array(Type.String()), Type.Null()], { description: 'null: all' });
+export const GrantSchema = Type.Object({ role: words(ROLES), clusters: Names, namespaces: Names });
 const AccessEventSchema = Type.Object({
   seq: Type.String(),
   at: Type.String(),
@@ -14,6 +16,9 @@ const AccessEventSchema = Type.Object({
   role: Type.Union([Type.String(), Type.Null()]),
   clusters: Names,
   namespaces: Names,
+  grants: Type.Union([Type.Array(GrantSchema), Type.Null()], {
+    description: 'all that the caller was granted; null where nobody could be told',
+  }),
   method: Type.String(),
   route: Type.String(),
   target: Type.String(),
@@ -33,6 +38,9 @@ export function accessEventRoutes({ server, deps, auth }: Api): void {
         summary: 'Who asked this API for what, newest first',
         querystring: Type.Object({
           caller: Type.Optional(Type.String()),
+          route: Type.Optional(Type.String({ description: 'the pattern, such as /v1/changes/:id' })),
+          sourceIP: Type.Optional(Type.String()),
+          refused: Type.Optional(Type.Boolean({ description: 'only what was refused: 401 and 403' })),
           since: Type.Optional(Type.String()),
           until: Type.Optional(Type.String()),
           cursor: Type.Optional(Type.String({ pattern: '^[0-9]{1,18}$' })),
@@ -47,6 +55,9 @@ export function accessEventRoutes({ server, deps, auth }: Api): void {
       const until = readTime('until', query.until);
       const filter = {
         ...(query.caller !== undefined && { caller: query.caller }),
+        ...(query.route !== undefined && { route: query.route }),
+        ...(query.sourceIP !== undefined && { sourceIP: query.sourceIP }),
+        ...(query.refused !== undefined && { refused: query.refused }),
         ...(since !== undefined && { since }),
         ...(until !== undefined && { until }),
       };
@@ -60,6 +71,7 @@ export function accessEventRoutes({ server, deps, auth }: Api): void {
           role: row.role,
           clusters: row.clusters,
           namespaces: row.namespaces,
+          grants: row.grants,
           method: row.method,
           route: row.route,
           target: row.target,

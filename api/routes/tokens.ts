@@ -17,6 +17,7 @@ const Token = Type.Object({
   createdAt: Type.String(),
   expiresAt: Time,
   revokedAt: Time,
+  lastUsedAt: Type.Union([Type.String(), Type.Null()], { description: 'to the minute' }),
 });
 const TAGS = ['tokens'];
 
@@ -32,6 +33,7 @@ export function tokenRoutes({ server, deps, auth }: Api): void {
       createdAt: row.created_at,
       expiresAt: row.expires_at,
       revokedAt: row.revoked_at,
+      lastUsedAt: row.last_used_at,
     }));
 
   server.get(

@@ -8,6 +8,7 @@ import {
   writeStructured,
 } from '../context.js';
 import { examples } from '../examples.js';
+import { boundsText } from '../render/grants.js';
 import { clock } from '../render/text.js';
 import { writeTable } from './lists.js';
 
@@ -20,13 +21,7 @@ interface TokenItem {
   createdAt: string;
   expiresAt: string | null;
   revokedAt: string | null;
-}
-
-/** The bounds of a tenant's token; empty for one that sees everything. */
-function within({ clusters, namespaces }: TokenItem): string {
-  return [clusters?.join(',') ?? (namespaces ? '*' : ''), namespaces?.join(',') ?? '']
-    .filter(Boolean)
-    .join('/');
+  lastUsedAt: string | null;
 }
 
 export function tokenCommands(program: Command): void {
@@ -78,8 +73,9 @@ export function tokenCommands(program: Command): void {
         { head: 'ID', value: (row) => String(row.id) },
         { head: 'NAME', value: (row) => row.name, most: 30 },
         { head: 'ROLE', value: (row) => row.role },
-        { head: 'WITHIN', value: within },
+        { head: 'WITHIN', value: boundsText },
         { head: 'CREATED', value: (row) => clock(row.createdAt, utc) },
+        { head: 'USED', value: (row) => (row.lastUsedAt ? clock(row.lastUsedAt, utc) : 'never') },
         { head: 'VALID', value: valid, flexible: true },
       ]);
     },

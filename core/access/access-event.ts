@@ -1,6 +1,6 @@
 import { canonicalJson, sha256 } from '../canonical.js';
 import { formatMicros } from '../timestamp.js';
-import type { CallerKind } from './grants.js';
+import type { CallerKind, Grant } from './grants.js';
 
 /** A request to the API, as it is kept: who asked for what, and what came of it. */
 export interface AccessEvent {
@@ -8,9 +8,13 @@ export interface AccessEvent {
   at: number;
   caller: string;
   callerKind: CallerKind;
+  /** The highest role of the caller's grants. */
   role: string | null;
+  /** What the grants reach, taken together; null: all. Which role reaches what is in `grants`. */
   clusters: string[] | null;
   namespaces: string[] | null;
+  /** All that the caller was granted; null where nobody could be told, and in events of before grants were kept. */
+  grants: Grant[] | null;
   method: string;
   /** The route's pattern, `/v1/changes/:id`. */
   route: string;
@@ -21,7 +25,7 @@ export interface AccessEvent {
   requestID: string;
 }
 
-/** What the proof log holds of an access event. */
-export function accessEventDigest(event: AccessEvent): Buffer {
-  return sha256(canonicalJson({ ...event, at: formatMicros(event.at) }));
+/** What the proof log holds of an access event. Events of before grants were kept have a digest without them. */
+export function accessEventDigest({ grants, ...event }: AccessEvent): Buffer {
+  return sha256(canonicalJson({ ...event, at: formatMicros(event.at), ...(grants !== null && { grants }) }));
 }

@@ -7,7 +7,14 @@ export interface Grant {
   namespaces: string[] | null;
 }
 
-export const CALLER_KINDS = ['token', 'oidc', 'client_cert', 'service_account', 'none'] as const;
+export const CALLER_KINDS = [
+  'token',
+  'oidc',
+  'client_cert',
+  'service_account',
+  'kubernetes_user',
+  'none',
+] as const;
 export type CallerKind = (typeof CALLER_KINDS)[number];
 
 /** Who asks, once authenticated. */
@@ -15,6 +22,12 @@ export interface Caller {
   name: string;
   kind: CallerKind;
   grants: Grant[];
+  /** Of an OIDC provider, a cluster, or the organizations of a certificate; none for a token of ours. */
+  groups: string[];
+  /** When the credential ends, in milliseconds since the Unix epoch; undefined: it doesn't, or that is not known. */
+  expiresAt: number | undefined;
+  /** Of one of our own tokens. */
+  tokenID: number | undefined;
 }
 
 /** The role that a caller has everywhere; undefined for a tenant, who has one only within bounds. */

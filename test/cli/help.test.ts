@@ -35,7 +35,7 @@ describe.each(['whochanged', 'kubectl whochanged'])('the help of %s', (name) => 
         ...['token', 'token create', 'token list', 'token revoke'],
         ...['quarantine', 'quarantine list', 'quarantine show', 'quarantine replay', 'quarantine dismiss'],
         ...['identities', 'identities check'],
-        ...['proof', 'checkpoint', 'verify-log'],
+        ...['proof', 'checkpoint', 'verify-log', 'whoami', 'access-events'],
       ].sort(),
     );
   });

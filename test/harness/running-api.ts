@@ -36,7 +36,7 @@ export interface RunningApi {
   stop(): Promise<void>;
 }
 
-/** The whole system in this process, on ports of its own, over a database of its own. */
+/** The whole system in this process, on ports of its own, over a database of its own; `environment` is set besides. */
 export async function startApi(environment: Record<string, string> = {}): Promise<RunningApi> {
   const database = await createTestDatabase();
   const folder = await mkdtemp(join(tmpdir(), 'whochanged-api-'));
@@ -51,6 +51,8 @@ export async function startApi(environment: Record<string, string> = {}): Promis
     WHOCHANGED_HTTP_PORT: '0',
     WHOCHANGED_HTTPS_PORT: '0',
     WHOCHANGED_HTTPS_HOST: '127.0.0.1',
+    // Tests ask for what is refused, more often than people may.
+    WHOCHANGED_API_FAILED_LOGINS_PER_MINUTE: '1000000',
     ...environment,
   });
   let fatal: unknown;

@@ -37,6 +37,7 @@ beforeAll(async () => {
     db,
     pool,
     auth: new Auth(db, pool),
+    limits: { requestsPerMinute: 1200, failedLoginsPerMinute: 60 },
     registry: new Registry(),
     version: 'test',
     roles: ['api'],
