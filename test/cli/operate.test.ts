@@ -79,8 +79,8 @@ describe.concurrent('token', () => {
     const asAlice = { WHOCHANGED_TOKEN: stdout.trim() };
     expect((await api.cli(['deploy/web', '--since', '1000w'], asAlice)).code).toBe(0);
     const list = await api.cli(['token', 'list', '--utc']);
-    expect(list.stdout).toMatch(/^\d+ +alice +reader +\S+ \S+ +until 2099-01-01 00:00:00$/m);
-    expect(list.stdout).toMatch(/^\d+ +first admin +admin +\S+ \S+ +yes$/m);
+    expect(list.stdout).toMatch(/^\d+ +alice +reader +\S+ \S+ +\S+ \S+ +until 2099-01-01 00:00:00$/m);
+    expect(list.stdout).toMatch(/^\d+ +first admin +admin +\S+ \S+ +\S+ \S+ +yes$/m);
     expect(list.stdout).not.toContain(stdout.trim());
     const id = /^(\d+) +alice/m.exec(list.stdout)![1]!;
     expect(await api.cli(['token', 'revoke', id])).toMatchObject({
