@@ -19,6 +19,7 @@ import { actorRoutes } from './routes/actors.js';
 import { backfillRoutes } from './routes/backfills.js';
 import { changeRoutes } from './routes/changes.js';
 import { commitRoutes } from './routes/commits.js';
+import { completenessRoutes } from './routes/completeness.js';
 import { eventRoutes } from './routes/events.js';
 import { healthRoutes } from './routes/health.js';
 import { importRoutes } from './routes/imports.js';
@@ -102,6 +103,7 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     accessRoutes(api);
     accessEventRoutes(api);
     eventRoutes(api);
+    completenessRoutes(api);
     logRoutes(api);
     quarantineRoutes(api);
     sourceRoutes(api);

@@ -19,3 +19,17 @@ export function readTime(name: string, value: string | undefined): string | unde
     hint: 'write it like 2026-03-02T09:00:00Z, or 30m, 2h, 7d for that long ago',
   });
 }
+
+/**
+ * A length of time such as `90s`, `5m`, `1h`, `7d`, in seconds.
+ * @throws WhochangedError `invalid_request` naming the parameter
+ */
+export function readDuration(name: string, value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  const match = DURATION.exec(value);
+  const seconds = match ? Number(match[1]) * SECONDS[match[2]!]! : 0;
+  if (seconds > 0) return seconds;
+  throw new WhochangedError('invalid_request', `${name}: "${value.slice(0, 60)}" is no length of time`, {
+    hint: 'write it like 5m, 1h or 7d',
+  });
+}

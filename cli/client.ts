@@ -45,6 +45,10 @@ export class Client {
     return this.#json('POST', path, {}, body);
   }
 
+  put<T>(path: string, body: unknown): Promise<T> {
+    return this.#json('PUT', path, {}, body);
+  }
+
   delete<T>(path: string): Promise<T> {
     return this.#json('DELETE', path, {}, undefined);
   }

@@ -3,6 +3,7 @@ import { accessEventsCommand } from './commands/access-events.js';
 import { backfillCommand } from './commands/backfill.js';
 import { changesCommand } from './commands/changes.js';
 import { commitCommand } from './commands/commit.js';
+import { completenessCommands } from './commands/completeness.js';
 import { identityCommands } from './commands/identities.js';
 import { importCommand } from './commands/import.js';
 import { listCommands } from './commands/lists.js';
@@ -46,6 +47,7 @@ export function createProgram(name: string, version: string): Command {
   tailCommand(program);
   objectCommands(program);
   listCommands(program);
+  completenessCommands(program);
   sourceCommands(program);
   backfillCommand(program);
   importCommand(program);

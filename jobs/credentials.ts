@@ -45,7 +45,8 @@ export async function readCredential(reference: string, places: CredentialPlaces
     : { kind: 'token', token: lines[0]! };
 }
 
-async function readReference(reference: string, places: CredentialPlaces): Promise<string> {
+/** The text that a reference leads to. */
+export async function readReference(reference: string, places: CredentialPlaces): Promise<string> {
   if (reference.startsWith('env:')) {
     const name = reference.slice(4);
     if (!CREDENTIAL_VARIABLE.test(name))

@@ -12,6 +12,7 @@ import { localAcceptances } from '../ingest/acceptance/acceptance.js';
 import { threadedAcceptances } from '../ingest/acceptance/threads.js';
 import { DurableWriter } from '../ingest/durable-writer.js';
 import { FORMATS, type Format } from '../ingest/formats/format.js';
+import { Heartbeat } from '../ingest/heartbeat.js';
 import { importFile } from '../ingest/import.js';
 import { InFlight } from '../ingest/in-flight.js';
 import { createIngestMetrics } from '../ingest/metrics.js';
@@ -87,6 +88,8 @@ export async function startIngest(
   });
   const sources = new SourceRegistry(pool, join(config.spool.dir, 'sources.json'), log);
   await sources.start();
+  const heartbeat = new Heartbeat(pool, join(config.spool.dir, 'uptimes.json'), log);
+  await heartbeat.start();
   return {
     webhook: {
       registry: sources,
@@ -95,6 +98,7 @@ export async function startIngest(
         inFlight,
         acceptances,
         metrics,
+        onRefused: (sourceID, code) => heartbeat.refused(sourceID, code),
         maxBodyBytes: config.ingest.maxBodyBytes,
       },
     },
@@ -125,6 +129,7 @@ export async function startIngest(
       sources.stop();
       stopped.abort(new Error('whochanged is stopping'));
       await s3.stop();
+      await heartbeat.stop();
       await acceptances.stop();
       await writer.stop();
     },

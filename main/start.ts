@@ -11,6 +11,10 @@ import { scanText } from '../core/redact/scan.js';
 import { FORMATS } from '../ingest/formats/format.js';
 import { webhookKubeconfig } from '../ingest/webhook/kubeconfig.js';
 import { attributeJob } from '../jobs/attribute.js';
+import { findGapsJob } from '../jobs/completeness/find-gaps.js';
+import { createCompletenessMetrics } from '../jobs/completeness/metrics.js';
+import { sampleCountersJob } from '../jobs/completeness/sample-counters.js';
+import { writeCanariesJob } from '../jobs/completeness/write-canaries.js';
 import { gitAnswers } from '../jobs/git/answers.js';
 import { fetchReposJob } from '../jobs/git/fetch-repos.js';
 import { createGitMetrics } from '../jobs/git/metrics.js';
@@ -88,17 +92,22 @@ export async function start(
   if (jobsPool) {
     // In the order in which missed runs are caught up; a backlog of attribution may be long.
     const signer = { origin: config.log.origin, privateKey: await loadOrCreateLogKey(config.log.keyFile) };
+    const places = { folder: config.credentialsDir, environment: process.env };
+    const completeness = createCompletenessMetrics(registry);
     const all = [
       partitionsJob(),
       settleOutcomesJob(),
       pruneJobRunsJob(),
       sequenceLogJob(),
       checkpointJob(signer),
+      sampleCountersJob(places, completeness),
+      writeCanariesJob(places, completeness),
+      findGapsJob(completeness),
       attributeJob(),
       linksJob(policy),
       verdictsJob(judging),
       syncHostsJob({
-        credentials: { folder: config.credentialsDir, environment: process.env },
+        credentials: places,
         syncSeconds: config.hostSyncSeconds,
         registry,
       }),

@@ -6,23 +6,22 @@ create type gap_cause as enum (
 create type gap_state as enum ('open', 'closed');
 create type completeness_verdict as enum ('complete', 'incomplete', 'unknown');
 
--- How a source's apiserver is asked, where it is. Credentials are files in a folder of the process that asks; here are
--- their names only.
+-- How a source's apiserver is asked, where it is. Credentials are references (env:NAME or file:/path), never secrets.
 create table source_probes (
   source_id integer primary key references sources (id) on delete cascade,
-  metrics_url text,
-  metrics_token_file text,
-  metrics_ca_file text,
-  metrics_cert_file text,
-  metrics_key_file text,
+  metrics_url text check (metrics_url !~ '^[a-z0-9+.-]+://[^/]*@'),
+  metrics_token text check (metrics_token ~ '^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$'),
+  metrics_ca text check (metrics_ca ~ '^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$'),
+  metrics_cert text check (metrics_cert ~ '^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$'),
+  metrics_key text check (metrics_key ~ '^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$'),
   metrics_asked_at timestamptz,        -- the last attempt
   metrics_error text,                  -- of the last attempt
-  canary_kubeconfig_file text,
+  canary_kubeconfig text check (canary_kubeconfig ~ '^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$'),
   canary_namespace text,
   canary_asked_at timestamptz,
   canary_error text,
-  check (canary_kubeconfig_file is null or canary_namespace is not null),
-  check ((metrics_cert_file is null) = (metrics_key_file is null))
+  check ((canary_kubeconfig is null) = (canary_namespace is null)),
+  check ((metrics_cert is null) = (metrics_key is null))
 );
 
 -- One look at an apiserver's audit counters, and what had been received by then.
@@ -45,9 +44,12 @@ create table counter_samples (
   received_possible bigint,
   counted_at timestamptz,
   recount_at timestamptz,              -- null: nothing more can come of it
-  -- The interval from the sample before to this one.
+  previous_until timestamptz,          -- read_until of the sample before; null: there is none
+  -- The interval from the sample before to this one. Its numbers are null across a restart and the like.
   verdict completeness_verdict not null default 'unknown',
-  reason text,                         -- why unknown or incomplete (core/completeness/counters.ts)
+  reason text,                         -- why unknown (core/completeness/counters.ts)
+  expected bigint,
+  received bigint,
   missing_least bigint,
   missing_most bigint,
   primary key (cluster_id, source_id, sampled_at)
@@ -125,3 +127,11 @@ alter table quarantine add column first_received_at timestamptz;
 update quarantine set first_received_at = received_at;
 alter table quarantine alter column first_received_at set not null, alter column first_received_at set default now();
 create index quarantine_source on quarantine (source_id, first_received_at);
+
+-- What is missing is a matter of whole clusters: a tenant (migrations/011-tenants.sql) sees nothing of it.
+alter table source_probes enable row level security;
+alter table counter_samples enable row level security;
+alter table canaries enable row level security;
+alter table receiver_uptimes enable row level security;
+alter table refused_batches enable row level security;
+alter table gaps enable row level security;

@@ -1,10 +1,12 @@
 import { Readable } from 'node:stream';
 import { type Static, Type } from 'typebox';
 import { STAGES } from '../../core/audit-event.js';
+import { COMPLETENESS_VERDICTS } from '../../core/completeness/counters.js';
 import { formatFieldPath, parseFieldPath } from '../../core/diff/field-path.js';
 import { WhochangedError } from '../../core/errors.js';
 import { AGREEMENTS } from '../../core/provenance.js';
 import { resourceOf } from '../../core/resource-names.js';
+import { formatMicros } from '../../core/timestamp.js';
 import { CHANGE_KINDS, EVENT_CLASSES } from '../../core/vocabulary.js';
 import { findBody, findChangeDetail } from '../../store/queries/change-detail.js';
 import type { ChangeFilter } from '../../store/queries/change-filter.js';
@@ -18,6 +20,7 @@ import {
   findLastSeq,
   statementsOf,
 } from '../../store/queries/changes.js';
+import { findListCompleteness } from '../../store/queries/completeness.js';
 import { decodeCursor } from '../../store/queries/cursor.js';
 import { streamRows } from '../../store/queries/stream.js';
 import type { Api } from '../api.js';
@@ -27,7 +30,7 @@ import { csvHeader, csvLine } from '../csv.js';
 import { readTime } from '../times.js';
 
 /** A parameter that may stand several times. */
-function many<T extends ReturnType<typeof Type.String>>(item: T) {
+export function many<T extends ReturnType<typeof Type.String>>(item: T) {
   return Type.Optional(Type.Union([item, Type.Array(item, { maxItems: 50 })]));
 }
 
@@ -104,6 +107,17 @@ function readLabel(text: string): string {
   });
 }
 
+const Completeness = Type.Object(
+  {
+    verdict: words(COMPLETENESS_VERDICTS),
+    gaps: Type.Integer({ description: 'open gaps that overlap the time asked for: GET /v1/gaps' }),
+    completeUntil: Type.Optional(
+      Type.String({ description: 'proven complete from the beginning up to then' }),
+    ),
+  },
+  { description: 'whether everything of the time asked for is here, of all sources of the clusters' },
+);
+
 const TAGS = ['changes'];
 
 export function changeRoutes({ server, auth }: Api): void {
@@ -117,7 +131,12 @@ export function changeRoutes({ server, auth }: Api): void {
         tags: TAGS,
         summary: 'What changed, newest first',
         querystring: ListQuery,
-        response: { 200: pageSchema(ChangeSchema) },
+        response: {
+          200: Type.Object({
+            ...pageSchema(ChangeSchema).properties,
+            completeness: Type.Optional(Completeness),
+          }),
+        },
       },
     },
     async (request) => {
@@ -148,7 +167,20 @@ export function changeRoutes({ server, auth }: Api): void {
         after: decodeCursor(query.cursor),
         limit,
       });
-      return { items: page.items.map(changeItem), next: page.next };
+      // What is missing is a matter of whole clusters, which a tenant may not ask about.
+      const completeness = request.tenant
+        ? undefined
+        : await findListCompleteness(
+            db,
+            (await findClusters(db, filter.clusters)).map(({ id }) => id),
+            filter.since,
+            filter.until ?? formatMicros(Date.now() * 1000),
+          );
+      return {
+        items: page.items.map(changeItem),
+        next: page.next,
+        ...(completeness && { completeness }),
+      };
     },
   );
 

@@ -93,7 +93,8 @@ export function changesCommand(program: Command): void {
     DEFAULT_SINCE,
   )
     .option('--limit <n>', 'at most this many', wholeNumber('--limit', 1, 1000), 50)
-    .option('--exit-code', 'exit with 1 when nothing matches');
+    .option('--exit-code', 'exit with 1 when nothing matches')
+    .option('-v, --verbose', 'also say when it is not known whether anything is missing');
   examples(command, [
     ['--since 30m -n prod', 'what changed in prod in the last 30 minutes'],
     ['deploy/web -n prod --since 2h', 'who changed this Deployment'],
@@ -101,12 +102,16 @@ export function changesCommand(program: Command): void {
     ['--kind rbac_grant --kind exec', 'risky things of a day'],
     ["--actor 'system:serviceaccount:ci:*' -o csv", 'what the pipeline did, for a spreadsheet'],
   ]).action(async (ref: string | undefined, _flags: unknown, called: Command) => {
-    const flags = called.optsWithGlobals<FilterFlags & { limit: number; exitCode?: boolean }>();
+    const flags = called.optsWithGlobals<
+      FilterFlags & { limit: number; exitCode?: boolean; verbose?: boolean }
+    >();
     const context = createContext(flags);
     const query = filterQuery(flags, ref, DEFAULT_SINCE);
     const page = await context.client.get<Page>('/v1/changes', { ...query, limit: flags.limit });
     const drawn = context.output === 'table' || context.output === 'wide';
     if (page.items.length > 0 || !drawn) writePage(context, page);
+    const missing = completenessText(page.completeness, query, flags.verbose ?? false);
+    if (missing !== undefined) context.err(`${missing}\n`);
     if (page.items.length > 0) return;
     const advice = `look further back with --since (it was ${query.since ?? 'everything'}), or at bookkeeping with --all`;
     if (flags.exitCode || ref?.includes('/')) throw new CliError(EXIT.nothing, 'nothing matches', advice);
@@ -118,6 +123,26 @@ export function changesCommand(program: Command): void {
 export interface Page {
   items: Change[];
   next: string | null;
+  completeness?: { verdict: string; gaps: number; completeUntil?: string };
+}
+
+/** What a reader must know of what the list may lack; that it isn't known is said only when asked. */
+function completenessText(
+  completeness: Page['completeness'],
+  query: Query,
+  verbose: boolean,
+): string | undefined {
+  if (completeness === undefined) return undefined;
+  const { verdict, gaps, completeUntil } = completeness;
+  if (verdict === 'incomplete') {
+    const range = (['cluster', 'since', 'until'] as const)
+      .filter((name) => query[name] !== undefined)
+      .map((name) => ` --${name} ${safe(String(query[name]))}`);
+    return `not complete: ${gaps} ${gaps === 1 ? 'gap' : 'gaps'} (whochanged gaps${range.join('')})`;
+  }
+  if (!verbose) return undefined;
+  if (verdict === 'complete') return 'complete: everything that was told is here';
+  return `completeness unknown${completeUntil === undefined ? '' : `; proven up to ${completeUntil}`} (whochanged completeness)`;
 }
 
 /** A list of changes in whatever form was asked for. */

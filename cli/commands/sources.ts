@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { type Context, createContext, type GlobalFlags, writeStructured } from '../context.js';
 import { examples } from '../examples.js';
+import { CliError, EXIT } from '../exit.js';
 import { PrivateFile } from '../private-file.js';
 import { age, clock, duration } from '../render/text.js';
 import { secondsOption } from '../s3-location.js';
@@ -25,7 +26,10 @@ interface Source {
     events: number;
     duplicates: number;
     quarantined: number;
+    openGaps: number;
   };
+  metrics?: { url: string; error: string | null };
+  canary?: { namespace: string; error: string | null };
 }
 
 interface Issued {
@@ -75,6 +79,13 @@ export function sourceCommands(program: Command): void {
   rotateCommand(source);
   disableCommand(source);
   s3SourceCommands(source);
+  setCommand(source);
+}
+
+function probesText({ metrics, canary }: Source): string {
+  const state = (name: string, probe: { error: string | null } | undefined) =>
+    probe ? [`${name} ${probe.error === null ? 'ok' : 'failing'}`] : [];
+  return [...state('metrics', metrics), ...state('canary', canary)].join(', ');
 }
 
 function addCommand(source: Command): void {
@@ -145,6 +156,8 @@ function listCommand(source: Command): void {
       { head: 'EVENTS', value: (row) => String(row.health.events) },
       { head: 'DUPLICATES', value: (row) => String(row.health.duplicates) },
       { head: 'QUARANTINED', value: (row) => String(row.health.quarantined) },
+      { head: 'GAPS', value: (row) => String(row.health.openGaps) },
+      { head: 'PROBES', value: probesText },
       {
         head: 'CREDENTIALS',
         value: (row) =>
@@ -170,4 +183,79 @@ function disableCommand(source: Command): void {
       if (!writeStructured(context, disabled)) context.out(`${disabled.name} is disabled\n`);
     },
   );
+}
+
+interface SetFlags extends GlobalFlags {
+  metricsUrl?: string;
+  metricsTokenFile?: string;
+  metricsCaFile?: string;
+  metricsCertFile?: string;
+  metricsKeyFile?: string;
+  metrics?: false;
+  canaryKubeconfig?: string;
+  canaryNamespace?: string;
+  canary?: false;
+}
+
+/** A credential stays where it is; the server is told where it finds it. */
+function reference(file: string | undefined): string | undefined {
+  return file === undefined || /^(env|file):/.test(file) ? file : `file:${file}`;
+}
+
+function setCommand(source: Command): void {
+  const command = source
+    .command('set')
+    .description('how the apiserver of a source is asked what it has told; files are paths on the server')
+    .argument('<NAME>', 'as `source list` shows it')
+    .option('--metrics-url <url>', 'its /metrics, such as https://10.0.0.5:6443/metrics')
+    .option('--metrics-token-file <file>', 'a token for it, in the server\u2019s folder of credentials')
+    .option('--metrics-ca-file <file>', 'the CA of its certificate')
+    .option('--metrics-cert-file <file>', 'a client certificate for it, with --metrics-key-file')
+    .option('--metrics-key-file <file>', 'the key of that')
+    .option('--no-metrics', 'no longer read its counters')
+    .option('--canary-kubeconfig <file>', 'write a Lease through it every five minutes, which must come back')
+    .option('--canary-namespace <namespace>', 'where (default kube-system)')
+    .option('--no-canary', 'no longer write canaries');
+  const folder = '/var/lib/whochanged/credentials';
+  examples(command, [
+    [
+      `source set prod-a --metrics-url https://10.0.0.5:6443/metrics --metrics-token-file ${folder}/prod.token --metrics-ca-file ${folder}/prod-ca.crt`,
+      'compare what arrives with what it counts',
+    ],
+    [`source set prod-a --canary-kubeconfig ${folder}/prod-a.yaml`, 'and write canaries'],
+  ]).action(async (name: string, _flags: unknown, called: Command) => {
+    const flags = called.optsWithGlobals<SetFlags>();
+    const context = createContext(flags, 'one');
+    const body = { metrics: metricsOf(flags), canary: canaryOf(flags) };
+    if (body.metrics === undefined && body.canary === undefined)
+      throw new CliError(EXIT.usage, 'nothing to set', 'give --metrics-url or --canary-kubeconfig');
+    const set = await context.client.put<Source>(`/v1/sources/${encodeURIComponent(name)}/probes`, body);
+    if (writeStructured(context, set)) return;
+    context.out(
+      `${set.name}: metrics ${set.metrics?.url ?? 'not read'}, canaries ${set.canary ? `in ${set.canary.namespace}` : 'not written'}\n`,
+    );
+  });
+}
+
+function metricsOf(flags: SetFlags): object | null | undefined {
+  if (flags.metrics === false) return null;
+  const { metricsTokenFile, metricsCaFile, metricsCertFile, metricsKeyFile } = flags;
+  if (flags.metricsUrl === undefined) {
+    if (metricsTokenFile ?? metricsCaFile ?? metricsCertFile ?? metricsKeyFile)
+      throw new CliError(EXIT.usage, 'a credential for metrics, and no URL', 'give --metrics-url with it');
+    return undefined;
+  }
+  return {
+    url: flags.metricsUrl,
+    token: reference(metricsTokenFile),
+    ca: reference(metricsCaFile),
+    cert: reference(metricsCertFile),
+    key: reference(metricsKeyFile),
+  };
+}
+
+function canaryOf(flags: SetFlags): object | null | undefined {
+  if (flags.canary === false) return null;
+  if (flags.canaryKubeconfig === undefined) return undefined;
+  return { kubeconfig: reference(flags.canaryKubeconfig), namespace: flags.canaryNamespace };
 }

@@ -13,6 +13,8 @@ export interface Receiver {
   inFlight: InFlight;
   acceptances: Acceptances;
   metrics: IngestMetrics;
+  /** Told of each batch that was answered by an error. */
+  onRefused(sourceID: number, code: string): void;
   maxBodyBytes: number;
 }
 

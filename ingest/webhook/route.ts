@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { WhochangedError } from '../../core/errors.js';
 import { type Receiver, receiveBody } from './receive.js';
 import type { PresentedCredential, SourceRegistry } from './source-registry.js';
 
@@ -48,6 +49,7 @@ export async function registerWebhook(
         return received;
       } catch (error) {
         receiver.metrics.batches.inc({ source: source.name, result: 'refused' });
+        receiver.onRefused(source.sourceID, error instanceof WhochangedError ? error.code : 'internal');
         // The rest of the body was not read: the next request on this connection could not be found.
         reply.header('connection', 'close');
         throw error;

@@ -1,4 +1,5 @@
 import { type Kysely, sql } from 'kysely';
+import type { ProbesItem } from '../completeness/probes.js';
 import type { Database } from '../schema.js';
 
 export interface SourceItem {
@@ -23,6 +24,8 @@ export interface SourceItem {
   duplicates: string;
   quarantined: string;
   batches: string;
+  open_gaps: number;
+  probes: ProbesItem | null;
 }
 
 /** Sources with their credentials (never the secrets) and health, by name; all of them unless one is named. */
@@ -31,10 +34,13 @@ export async function findSources(db: Kysely<Database>, name?: string): Promise<
     select s.id, s.name, k.name as cluster, s.kind, s.created_at, s.disabled_at, coalesce(c.credentials, '[]') as credentials,
            h.last_received_at, h.last_event_at, extract(epoch from h.last_received_at - h.last_event_at)::float8 as lag_seconds,
            extract(epoch from now() - h.last_received_at)::float8 as silent_seconds,
-           coalesce(h.events, 0) as events, coalesce(h.duplicates, 0) as duplicates, coalesce(h.quarantined, 0) as quarantined, coalesce(h.batches, 0) as batches
+           coalesce(h.events, 0) as events, coalesce(h.duplicates, 0) as duplicates, coalesce(h.quarantined, 0) as quarantined, coalesce(h.batches, 0) as batches,
+           coalesce(g.open_gaps, 0) as open_gaps, to_jsonb(p) as probes
       from sources s
       join clusters k on k.id = s.cluster_id
       left join source_health h on h.source_id = s.id
+      left join source_probes p on p.source_id = s.id
+      left join (select source_id, count(*)::int as open_gaps from gaps where state = 'open' group by source_id) g on g.source_id = s.id
       left join lateral (
         select json_agg(json_build_object('id', c.id, 'kind', c.kind, 'created_at', c.created_at, 'expires_at', c.expires_at, 'revoked_at', c.revoked_at) order by c.id) as credentials
           from source_credentials c where c.source_id = s.id) c on true

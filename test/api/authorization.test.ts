@@ -16,6 +16,7 @@ const ROLE_OF: Record<string, 'none' | 'operator' | 'admin'> = {
   'POST /v1/sources': 'operator',
   'POST /v1/sources/{name}/rotate': 'operator',
   'POST /v1/sources/{name}/disable': 'operator',
+  'PUT /v1/sources/{name}/probes': 'admin',
   'POST /v1/sources/s3': 'operator',
   'POST /v1/sources/{name}/retry': 'operator',
   'POST /v1/backfills': 'operator',

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LEVELS, STAGES } from '../../core/audit-event.js';
+import { COMPLETENESS_VERDICTS } from '../../core/completeness/counters.js';
+import { GAP_CAUSES, GAP_STATES } from '../../core/completeness/gap.js';
 import {
   CERTAINTIES,
   CHANGE_KINDS,
@@ -26,6 +28,9 @@ describe('the word lists', () => {
     ['change_outcome', OUTCOMES],
     ['certainty', CERTAINTIES],
     ['api_role', ROLES],
+    ['gap_cause', GAP_CAUSES],
+    ['gap_state', GAP_STATES],
+    ['completeness_verdict', COMPLETENESS_VERDICTS],
   ])('of %s are the same in SQL and in the code', async (type, words) => {
     const { rows } = await database.pool.query(
       'select enumlabel from pg_enum where enumtypid = $1::regtype order by enumsortorder',
