@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { accessEventsCommand } from './commands/access-events.js';
+import { auditPolicyCommand } from './commands/audit-policy.js';
 import { backfillCommand } from './commands/backfill.js';
 import { changesCommand } from './commands/changes.js';
 import { commitCommand } from './commands/commit.js';
@@ -49,6 +50,7 @@ export function createProgram(name: string, version: string): Command {
   listCommands(program);
   completenessCommands(program);
   sourceCommands(program);
+  auditPolicyCommand(program);
   backfillCommand(program);
   importCommand(program);
   tokenCommands(program);
