@@ -1,5 +1,6 @@
 import type { ImportedApproval } from '../../core/approval/facts.js';
 import { githubPerson } from '../../core/hosts/github.js';
+import { environmentApprovalID, environmentOrigin } from '../../core/hosts/github-webhook.js';
 import { formatMicros, parseMicros } from '../../core/timestamp.js';
 import { type GithubRepo, isForbidden, isNotFound } from './github.js';
 import type { Told } from './host.js';
@@ -41,11 +42,11 @@ export async function findGithubDeploymentReviews(
         if (review.state !== 'approved') continue;
         for (const environment of review.environments)
           items.push({
-            id: `${run.id}:${environment.name}:${review.user.login}`,
+            id: environmentApprovalID(run.id, environment.name ?? '', review.user.login),
             subject: { kind: 'commit', repo: name, sha: run.head_sha },
             approver: githubPerson(review.user),
             approvedAt: parseMicros(run.updated_at)!,
-            origin: `github environment ${environment.name}`,
+            origin: environmentOrigin(environment.name ?? ''),
             url: run.html_url,
           });
       }

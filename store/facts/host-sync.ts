@@ -247,33 +247,6 @@ export async function saveEtag(
   );
 }
 
-/** Takes a delivery; false where it came before. */
-export async function takeDelivery(
-  db: Pick<ClientBase, 'query'>,
-  delivery: {
-    scope: string;
-    id: string;
-    event: string;
-    action: string | undefined;
-    repoID: number | undefined;
-    number: number | undefined;
-  },
-): Promise<boolean> {
-  const { rowCount } = await db.query(
-    `insert into host_deliveries (scope, delivery_id, event, action, repo_id, number)
-     values ($1, $2, $3, $4, $5, $6) on conflict (scope, delivery_id) do nothing`,
-    [
-      delivery.scope,
-      delivery.id,
-      delivery.event,
-      delivery.action ?? null,
-      delivery.repoID ?? null,
-      delivery.number ?? null,
-    ],
-  );
-  return rowCount === 1;
-}
-
 /** Forgets deliveries and answers' tags that nobody will ask for again. */
 export async function pruneHostTraces(client: ClientBase, until: Date): Promise<number> {
   const deliveries = await client.query('delete from host_deliveries where received_at < $1', [until]);
