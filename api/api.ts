@@ -16,19 +16,24 @@ import type { ApiDeps } from './deps.js';
 import { accessRoutes } from './routes/access.js';
 import { accessEventRoutes } from './routes/access-events.js';
 import { actorRoutes } from './routes/actors.js';
+import { approvalRoutes } from './routes/approvals.js';
 import { backfillRoutes } from './routes/backfills.js';
 import { changeRoutes } from './routes/changes.js';
 import { commitRoutes } from './routes/commits.js';
 import { completenessRoutes } from './routes/completeness.js';
 import { eventRoutes } from './routes/events.js';
 import { healthRoutes } from './routes/health.js';
+import { hookRoutes } from './routes/hooks.js';
+import { hostRoutes } from './routes/hosts.js';
 import { importRoutes } from './routes/imports.js';
 import { logRoutes } from './routes/log.js';
 import { objectRoutes } from './routes/objects.js';
+import { pullRequestRoutes } from './routes/pull-requests.js';
 import { quarantineRoutes } from './routes/quarantine.js';
 import { repoRoutes } from './routes/repos.js';
 import { s3SourceRoutes } from './routes/s3-sources.js';
 import { sourceRoutes } from './routes/sources.js';
+import { ticketRoutes } from './routes/tickets.js';
 import { tokenRoutes } from './routes/tokens.js';
 import { whoamiRoutes } from './routes/whoami.js';
 
@@ -114,5 +119,10 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     repoRoutes(api);
     commitRoutes(api);
     whoamiRoutes(api);
+    pullRequestRoutes(api);
+    approvalRoutes(api);
+    ticketRoutes(api);
+    hostRoutes(api);
+    hookRoutes(api);
   });
 }

@@ -3,6 +3,7 @@ import type { Kysely } from 'kysely';
 import type { Pool } from 'pg';
 import type { Registry } from 'prom-client';
 import type { GitProtocol } from '../core/git/repo-url.js';
+import type { HookSecrets } from '../core/hosts/hook-secrets.js';
 import type { Database } from '../store/schema.js';
 import type { Auth } from './auth.js';
 
@@ -66,6 +67,8 @@ export interface ApiDeps {
   runJob: ((name: string) => Promise<unknown>) | undefined;
   /** Says that a job has something to do; where it runs elsewhere, it finds out by itself. */
   pokeJob(name: string): void;
+  /** By what webhooks prove who sends them; asked each time, since they are replaced while we run. */
+  hookSecrets(): HookSecrets;
   /** By what repositories may be fetched. */
   repoProtocols: readonly GitProtocol[];
   spoolStatus: (() => { bytes: number }) | undefined;

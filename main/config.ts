@@ -50,6 +50,8 @@ export interface Config {
   };
   /** Seconds between two looks at a repository's host; webhooks make one at once. */
   hostSyncSeconds: number;
+  /** The secrets of webhooks. */
+  hooksFile: string | undefined;
   identitiesFile: string | undefined;
   /** What changes are held to. */
   policyFile: string | undefined;
@@ -153,6 +155,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       keyringFile: reader.file('WHOCHANGED_GIT_KEYRING_FILE'),
     },
     hostSyncSeconds: reader.integer('WHOCHANGED_HOST_SYNC_SECONDS', 300, 10, 86_400),
+    hooksFile: reader.file('WHOCHANGED_HOOKS_FILE'),
     identitiesFile: reader.file('WHOCHANGED_IDENTITIES_FILE'),
     policyFile: reader.file('WHOCHANGED_POLICY_FILE'),
     s3: {

@@ -32,6 +32,7 @@ import { peopleOf } from '../store/verdicts/people.js';
 import { authenticators } from './authenticators.js';
 import type { Config } from './config.js';
 import { prepareFirstStart, welcome } from './first-start.js';
+import { openHookSecrets } from './hooks-file.js';
 import { loadIdentities } from './identities.js';
 import { type IngestRole, startIngest } from './ingest-role.js';
 import { loadOrCreateLogKey } from './log-key.js';
@@ -139,6 +140,7 @@ export async function start(
     formats: FORMATS,
     runJob: jobs && ((name) => jobs!.run(name)),
     pokeJob: (name) => jobs?.poke(name),
+    hookSecrets: openHookSecrets(config.hooksFile, log),
     repoProtocols: config.git.protocols,
     spoolStatus: ingest?.spoolStatus,
     sourcesChanged: () => {

@@ -42,7 +42,9 @@ function secretList(value: unknown, path: string, problems: string[]): string[] 
   if (list.length === 0 || list.length > MOST) problems.push(`${path}: expected 1 to ${MOST} secrets`);
   return list.flatMap((secret, i) => {
     if (typeof secret !== 'string' || secret.trim() !== secret || secret.length < SHORTEST) {
-      problems.push(`${path}[${i}]: expected a text of at least ${SHORTEST} characters, without spaces around it`);
+      problems.push(
+        `${path}[${i}]: expected a text of at least ${SHORTEST} characters, without spaces around it`,
+      );
       return [];
     }
     if (secret.startsWith('whsec_') && !/^whsec_[A-Za-z0-9+/]{16,}={0,2}$/.test(secret)) {

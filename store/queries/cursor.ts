@@ -7,7 +7,7 @@ export interface Keyset {
 }
 
 const TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$/;
-const ID = /^[0-9a-zA-Z-]{1,200}$/;
+const ID = /^[0-9a-zA-Z-]{1,4000}$/;
 
 /** An opaque cursor; it holds nothing but a place, so it needs no signature. */
 export function encodeCursor(keyset: Keyset): string {

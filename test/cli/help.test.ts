@@ -36,6 +36,8 @@ describe.each(['whochanged', 'kubectl whochanged'])('the help of %s', (name) => 
         ...['repo remove', 'commit'],
         ...['token', 'token create', 'token list', 'token revoke'],
         ...['quarantine', 'quarantine list', 'quarantine show', 'quarantine replay', 'quarantine dismiss'],
+        ...['pr', 'host', 'host status', 'approval', 'approval list', 'approval import'],
+        ...['ticket', 'ticket list', 'ticket show', 'ticket import'],
         ...['identities', 'identities check'],
         ...['proof', 'checkpoint', 'verify-log', 'whoami', 'access-events'],
       ].sort(),

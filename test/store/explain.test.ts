@@ -6,6 +6,7 @@ import { registerApi } from '../../api/api.js';
 import { Auth } from '../../api/auth.js';
 import { fillLedger } from '../../bench/fill.js';
 import { Traffic } from '../../bench/traffic.js';
+import { NO_HOOK_SECRETS } from '../../core/hosts/hook-secrets.js';
 import { createApiToken } from '../../store/api-tokens.js';
 import type { Database } from '../../store/schema.js';
 import { startReceiver, type TestReceiver } from '../harness/receiver.js';
@@ -50,6 +51,7 @@ beforeAll(async () => {
     pokeJob: () => undefined,
     repoProtocols: [],
     spoolStatus: undefined,
+    hookSecrets: () => NO_HOOK_SECRETS,
     sourcesChanged: () => undefined,
   });
 }, 120_000);
