@@ -8,7 +8,7 @@
  * - `batches_refused`: batches were refused for as long
  * - `truncated`: a change came without its content, which had been cut off for its size
  * - `quarantined`: an event came that could not be read
- * - `object_unread`: an object of a bucket could not be read
+ * - `object_unread`: an object of a bucket could not be read, or the bucket not be listed
  */
 export const GAP_CAUSES = [
   'events_missing',

@@ -12,6 +12,7 @@ import {
   reconcileQuarantineGaps,
 } from '../../store/completeness/gaps.js';
 import { findMeasures } from '../../store/completeness/measures.js';
+import { findUnreadObjects } from '../../store/completeness/unread-objects.js';
 import {
   findRefusals,
   findUptimes,
@@ -48,6 +49,15 @@ export function findGapsJob(metrics: CompletenessMetrics): Job {
         rows += await reconcileGenerationGaps(client, clusterID, now());
         rows += await reconcileQuarantineGaps(client, clusterID, now());
         await findTruncations(client, clusterID, now());
+        await reconcileGaps(
+          client,
+          clusterID,
+          'object_unread',
+          await findUnreadObjects(client, clusterID, now()),
+          { since: 0 },
+          'read',
+          now(),
+        );
         const own = sources.filter((source) => source.clusterID === clusterID);
         const scope = { since: (now().getTime() - LOOK_BACK_MS) * 1000 };
         await reconcileGaps(

@@ -1,10 +1,12 @@
-import { type Kysely, sql } from 'kysely';
+import { type Kysely, type RawBuilder, sql } from 'kysely';
 import type { CompletenessVerdict } from '../../core/completeness/counters.js';
 import { overallVerdict, verdictOf } from '../../core/completeness/verdict.js';
 import type { Database } from '../schema.js';
 
 /** A write that was received at the end of a time is told of so much later at the most. */
 const LONGEST_WRITE = sql`interval '60 seconds'`;
+/** An apiserver whose clock is off by more has nothing proven. */
+const CLOCKS_DIFFER = sql`interval '1 hour'`;
 /** Longer times than this are not looked through for a list of changes. */
 const MOST_DAYS = 31;
 
@@ -50,7 +52,7 @@ export async function findListCompleteness(
                   min(coalesce(n.previous_until, n.read_since)) filter (where n.verdict <> 'complete') as broken_at
              from counter_samples n
             where ${isShort(since, until)} and n.cluster_id = s.cluster_id and n.source_id = s.id
-              and n.sampled_at > ${from}::timestamptz - interval '2 days' and n.sampled_at < ${until}::timestamptz + interval '2 days'
+              and ${sampledWithin(sql`n`, sql`${from}::timestamptz`, sql`${until}::timestamptz`)}
               and n.read_until > ${from}::timestamptz
               and coalesce(n.previous_until, n.read_since) < ${until}::timestamptz + ${LONGEST_WRITE}) c on true
         where s.cluster_id = k.cluster_id and (s.disabled_at is null or s.disabled_at > ${from}::timestamptz)) s`.execute(
@@ -70,6 +72,18 @@ export async function findListCompleteness(
       completeUntil !== undefined &&
       completeUntil > since && { completeUntil }),
   };
+}
+
+/**
+ * Samples by our clock that may say something of a time by the apiserver's. The first one after it may close an interval
+ * that began within, however long ago.
+ */
+function sampledWithin(sample: RawBuilder<unknown>, since: RawBuilder<unknown>, until: RawBuilder<unknown>) {
+  return sql`${sample}.sampled_at > ${since} - ${CLOCKS_DIFFER}
+    and ${sample}.sampled_at <= coalesce(
+      (select min(l.sampled_at) from counter_samples l
+        where l.cluster_id = s.cluster_id and l.source_id = s.id and l.sampled_at > ${until} + ${CLOCKS_DIFFER}),
+      'infinity')`;
 }
 
 function isShort(since: string | undefined, until: string): boolean {
@@ -131,7 +145,7 @@ export async function findCompleteness(
               ${within('missing_least')} as missing_least, ${within('missing_most')} as missing_most
          from counter_samples
         where cluster_id = s.cluster_id and source_id = s.id
-          and sampled_at > t.since - interval '2 days' and sampled_at < t.until + interval '2 days'
+          and ${sampledWithin(sql`counter_samples`, sql`t.since`, sql`t.until`)}
           and read_until > t.since and coalesce(previous_until, read_since) < t.until) n
      cross join lateral (
        select count(*)::int as canaries, (count(*) filter (where state = 'seen'))::int as canaries_seen,

@@ -1,15 +1,13 @@
 import { spawn } from 'node:child_process';
-import { createReadStream } from 'node:fs';
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Pool } from 'pg';
 import { afterAll, describe, expect, it } from 'vitest';
 import { createPool } from '../../store/database.js';
 import { type RunningSystem, startSystem } from '../harness/system.js';
 import { freePort, type LiveCluster, startCluster } from './live-cluster.js';
+import { addSource, adminToken, eventsStored, eventsTold } from './live-ledger.js';
 import { type ActionTime, readActions } from './session/actions.js';
 import { compareAction, compareDerived, findAnswers } from './session/judge.js';
 
@@ -99,23 +97,6 @@ describe.skipIf(!BIN)('a live cluster', () => {
   }, 600_000);
 });
 
-async function adminToken(data: string): Promise<string> {
-  return (await readFile(join(data, 'admin-token'), 'utf8')).trim();
-}
-
-/** Makes the apiserver's source, as `whochanged source add` does; returns the kubeconfig's path. */
-async function addSource(system: RunningSystem, data: string): Promise<string> {
-  const response = await fetch(`${system.http}/v1/sources`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${await adminToken(data)}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ name: 'live', cluster: 'live' }),
-  });
-  const { kubeconfig } = (await response.json()) as { kubeconfig: string };
-  const path = join(data, 'live.yaml');
-  await writeFile(path, kubeconfig, { mode: 0o600 });
-  return path;
-}
-
 function actOut(kubeconfig: string, times: string): Promise<void> {
   const script = join(import.meta.dirname, 'session/run-session.ts');
   const child = spawn(process.execPath, ['--import', 'tsx', script, ACTIONS, times], {
@@ -136,23 +117,6 @@ function actOut(kubeconfig: string, times: string): Promise<void> {
 
 async function postmasterPid(data: string): Promise<number> {
   return Number((await readFile(join(data, 'postgres/pgdata/postmaster.pid'), 'utf8')).split('\n')[0]);
-}
-
-/** Each event of the apiserver's audit log, by what tells it apart there. */
-async function eventsTold(path: string): Promise<string[]> {
-  const told: string[] = [];
-  for await (const line of createInterface({ input: createReadStream(path) })) {
-    const { auditID, stage, requestReceivedTimestamp, verb } = JSON.parse(line) as Record<string, string>;
-    told.push(`${requestReceivedTimestamp} ${auditID} ${stage} ${verb}`);
-  }
-  return told;
-}
-
-async function eventsStored(pool: Pool): Promise<string[]> {
-  const { rows } = await pool.query<{ at: string; audit_id: string; stage: string; verb: string }>(
-    'select at, audit_id, stage, verb from events',
-  );
-  return rows.map((row) => `${row.at} ${row.audit_id} ${row.stage} ${row.verb}`);
 }
 
 /** Waits until the jobs have caught up. */

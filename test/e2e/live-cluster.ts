@@ -23,6 +23,9 @@ rules:
 
 export interface LiveCluster {
   kubeconfig: string;
+  url: string;
+  /** The certificate it serves with, which signed itself. */
+  caFile: string;
   /** The apiserver's own audit log: what it says it has told. */
   auditLog: string;
   /** Throws where the apiserver is gone, with its last words: all that follows would only say that it doesn't answer. */
@@ -156,7 +159,14 @@ export async function startCluster(options: {
       `kube-apiserver crashed: ${crash < 0 ? log.slice(-2000) : log.slice(crash, crash + 2000)}`,
     );
   };
-  return { kubeconfig, auditLog: join(folder, 'audit.log'), stillRuns, stop };
+  return {
+    kubeconfig,
+    url: `https://127.0.0.1:${port}`,
+    caFile: join(folder, 'ca.crt'),
+    auditLog: join(folder, 'audit.log'),
+    stillRuns,
+    stop,
+  };
 }
 
 async function end(child: ChildProcess): Promise<void> {
