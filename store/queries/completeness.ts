@@ -20,8 +20,8 @@ export interface ListCompleteness {
 }
 
 /**
- * Whether everything of a time is here, of every source that the clusters had then. Without a beginning, or over more than a
- * month, no proof is looked for.
+ * Whether everything of a time is here, of every source that the clusters had then; of imported files nothing is
+ * expected. Without a beginning, or over more than a month, no proof is looked for.
  */
 export async function findListCompleteness(
   db: Kysely<Database>,
@@ -55,7 +55,7 @@ export async function findListCompleteness(
               and ${sampledWithin(sql`n`, sql`${from}::timestamptz`, sql`${until}::timestamptz`)}
               and n.read_until > ${from}::timestamptz
               and coalesce(n.previous_until, n.read_since) < ${until}::timestamptz + ${LONGEST_WRITE}) c on true
-        where s.cluster_id = k.cluster_id and (s.disabled_at is null or s.disabled_at > ${from}::timestamptz)) s`.execute(
+        where s.cluster_id = k.cluster_id and s.kind <> 'import' and (s.disabled_at is null or s.disabled_at > ${from}::timestamptz)) s`.execute(
     db,
   );
   const verdicts = rows.map((row) =>
@@ -154,7 +154,7 @@ export async function findCompleteness(
          from canaries
         where cluster_id = s.cluster_id and source_id = s.id and sent_at >= t.since and sent_at < t.until) c
      where s.cluster_id = any(${clusterIDs}::integer[]) and (s.disabled_at is null or s.disabled_at > ${since}::timestamptz)
-       and ${source === undefined ? sql`true` : sql`s.name = ${source}`}
+       and ${source === undefined ? sql`s.kind <> 'import'` : sql`s.name = ${source}`}
      order by k.name, s.name, t.since`.execute(db);
   return rows;
 }
