@@ -77,6 +77,19 @@ async function bareCopy(pool: Pool, folder: string): Promise<number> {
   return seconds;
 }
 
+/** Bytes of each table and index, partitions added up. */
+async function sizes(pool: Pool): Promise<Array<{ name: string; bytes: number }>> {
+  const { rows } = await pool.query<{ name: string; bytes: number }>(
+    `select coalesce(root.relname, c.relname) as name,
+            sum(pg_relation_size(c.oid) + case when c.relkind = 'r' then coalesce(pg_total_relation_size(nullif(c.reltoastrelid, 0)), 0) else 0 end)::float8 as bytes
+       from pg_class c
+       left join lateral (select relname from pg_class where oid = pg_partition_root(c.oid)) root on true
+      where c.relkind in ('r', 'i') and c.relnamespace = 'public'::regnamespace
+      group by 1 order by 2 desc`,
+  );
+  return rows;
+}
+
 const folder = await mkdtemp(join(tmpdir(), 'whochanged-bench-'));
 await chmod(folder, 0o711);
 const system = await startSystem(
@@ -106,6 +119,7 @@ const { rows } = await pool.query(
   'select (select count(*) from events)::int as events, (select count(*) from changes)::int as changes, pg_database_size(current_database())::float8 as bytes',
 );
 const total = rows[0] as { events: number; changes: number; bytes: number };
+const relations = await sizes(pool);
 const bare = await bareCopy(pool, folder);
 await pool.end();
 await system.stop();
@@ -129,3 +143,5 @@ console.log(`ratio       ${(rate / bareRate).toFixed(2)}`);
 console.log(
   `on disk     ${Math.round(total.bytes / total.events)} bytes an event with indexes, ${(total.bytes / total.events / (sent.bytes / sent.events)).toFixed(2)} of raw`,
 );
+for (const { name, bytes } of relations.filter((row) => row.bytes / total.events >= 1))
+  console.log(`  ${name.padEnd(28)}${(bytes / total.events).toFixed(1).padStart(8)} bytes an event`);

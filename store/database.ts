@@ -22,8 +22,16 @@ export interface DatabaseOptions {
   statementTimeoutMs?: number;
 }
 
+const HYPHEN = 0x2d;
+const SPACE = 0x20;
+
 /** As Postgres writes a timestamptz: `2026-01-02 03:04:05.000006+00`, or `infinity`, which stays as it is. */
 function timestamp(text: string): string {
+  // 2026-01-02 03:04:05[.000006]+00, as the session's zone is UTC: what is there is only written otherwise.
+  if (text.endsWith('+00') && text.charCodeAt(4) === HYPHEN && text.charCodeAt(10) === SPACE) {
+    const fraction = text.slice(20, -3).padEnd(6, '0');
+    return `${text.slice(0, 10)}T${text.slice(11, 19)}.${fraction}Z`;
+  }
   const micros = parseMicros(text.replace(/([+-]\d{2})$/, '$1:00'));
   return micros === undefined ? text : formatMicros(micros);
 }

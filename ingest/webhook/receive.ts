@@ -75,6 +75,9 @@ function decompressed(body: Readable, encoding: string | undefined): Readable {
   return body.pipe(gunzip);
 }
 
+/** Pieces are handed on in this many bytes at least: each passing to a thread and back has its price. */
+const MIN_PIECE_BYTES = 192 * 1024;
+
 /** One body on its way. */
 class BodyReading {
   readonly #source: SourceCredentials;
@@ -84,6 +87,8 @@ class BodyReading {
   readonly #receivedAt = Date.now() * 1000;
   readonly #result: Received = { events: 0, stored: 0, duplicates: 0, quarantined: 0, spooled: 0 };
   #bytes = 0;
+  #gathered: Buffer[] = [];
+  #gatheredBytes = 0;
 
   constructor(source: SourceCredentials, receiver: Receiver) {
     this.#source = source;
@@ -103,8 +108,20 @@ class BodyReading {
         },
       );
     }
+    // Whoever waits for room must not sit on what could be durable already.
+    if (!this.#receiver.inFlight.fits(chunk.length)) await this.#passOn();
     await this.#parts.hold(chunk.length);
-    await this.#parts.add(await this.#acceptance.push(chunk));
+    this.#gathered.push(chunk);
+    this.#gatheredBytes += chunk.length;
+    if (this.#gatheredBytes >= MIN_PIECE_BYTES) await this.#passOn();
+  }
+
+  async #passOn(): Promise<void> {
+    if (this.#gathered.length === 0) return;
+    const piece = this.#gathered.length === 1 ? this.#gathered[0]! : Buffer.concat(this.#gathered);
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+    await this.#parts.add(await this.#acceptance.push(piece));
   }
 
   async #makeDurable({ accepted, rejections }: Part): Promise<void> {
@@ -128,6 +145,7 @@ class BodyReading {
   }
 
   async finish(): Promise<Received> {
+    await this.#passOn();
     const last = await this.#acceptance.end();
     await this.#parts.add(last);
     this.#parts.submit();

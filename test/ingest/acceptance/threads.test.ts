@@ -110,7 +110,7 @@ it('stores through threads what it stores without', async () => {
     await without.stop();
     await threaded.stop();
   }
-}, 30_000);
+}, 120_000);
 
 it("fails what a thread had been asked when it ends, and doesn't start one over and over", async () => {
   open = threadedAcceptances(
