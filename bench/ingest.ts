@@ -1,24 +1,33 @@
 import { fork } from 'node:child_process';
 import { createReadStream, createWriteStream, readFileSync } from 'node:fs';
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, mkdtemp, rm, stat } from 'node:fs/promises';
+import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { parseArgs } from 'node:util';
 import type { Pool } from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import { createPool } from '../store/database.js';
 import { startSystem, webhookToken } from '../test/harness/system.js';
 import { readCpu } from './cpu.js';
+import { duckdb, gzipped, naiveTable, parquet, type Rival, writeNdjson } from './rivals.js';
+import { Traffic } from './traffic.js';
 
 /**
- * `npm run bench:ingest -- [sessions] [connections]`
+ * `npm run bench:ingest -- [sessions] [senders] [--rivals]`
  * Sustained ingest through the webhook into an empty ledger, against a bare COPY of the very rows it made into the same
  * indexed tables of the same Postgres, in one run. Prints ratios, and the CPU that an event costs, which tells more than
- * the rate where the machine is busy with other things. BENCH_MIX=lean: bench/traffic.ts.
+ * the rate where the machine is busy with other things. Several numbers of senders (`1,4,16`) run one after another
+ * into the same ledger. `--rivals` compares with bench/rivals.ts besides. BENCH_MIX=lean: bench/traffic.ts.
  */
-const sessions = Number(process.argv[2] ?? 40);
-const connections = Number(process.argv[3] ?? 4);
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { rivals: { type: 'boolean', default: false } },
+});
+const sessions = Number(positionals[0] ?? 40);
+const senders = (positionals[1] ?? '4').split(',').map(Number);
 const WARM_UP = 4;
+const RIVAL_SESSIONS = 8;
 const TABLES = [
   'users',
   'user_agents',
@@ -38,7 +47,7 @@ interface Sent {
   p99: number;
 }
 
-function send(url: string, token: string, first: number, count: number): Promise<Sent> {
+function send(url: string, token: string, first: number, count: number, connections: number): Promise<Sent> {
   const child = fork(
     join(import.meta.dirname, 'sender.ts'),
     [url, token, String(first), String(count), String(connections)],
@@ -102,10 +111,27 @@ const system = await startSystem(
 );
 const url = `${system.http}/ingest/v1/audit/default`;
 const token = await webhookToken(folder);
-await send(url, token, 100_000, WARM_UP);
-const before = readCpu(system.child.pid!, folder);
-const sent = await send(url, token, 0, sessions);
-const after = readCpu(system.child.pid!, folder);
+await send(url, token, 100_000, WARM_UP, 4);
+const runs: string[] = [];
+let sentEvents = 0;
+let sentBytes = 0;
+let best = 0;
+for (const [i, connections] of senders.entries()) {
+  const before = readCpu(system.child.pid!, folder);
+  const sent = await send(url, token, i * sessions, sessions, connections);
+  const after = readCpu(system.child.pid!, folder);
+  const rate = sent.events / sent.seconds;
+  best = Math.max(best, rate);
+  sentEvents += sent.events;
+  sentBytes += sent.bytes;
+  const micros = (what: keyof typeof after) =>
+    `${(((after[what] - before[what]) / sent.events) * 1e6).toFixed(0)}`;
+  runs.push(
+    `${String(connections).padStart(2)} senders   ${Math.round(rate)} events/s, ack p50 ${sent.p50.toFixed(0)} ms, p99 ${sent.p99.toFixed(0)} ms; ` +
+      `CPU ${micros('main')} us an event in the main thread, ${micros('threads')} in others, ${micros('postgres')} in Postgres`,
+  );
+}
+const rawBytes = sentBytes / sentEvents;
 const peakRss =
   Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${system.child.pid}/status`, 'utf8'))?.[1]) / 1024;
 const pool = createPool({
@@ -121,27 +147,39 @@ const { rows } = await pool.query(
 const total = rows[0] as { events: number; changes: number; bytes: number };
 const relations = await sizes(pool);
 const bare = await bareCopy(pool, folder);
+const rivals: Rival[] = [];
+const traffic = new Traffic({ lean: process.env.BENCH_MIX === 'lean' });
+let rivalEvents = 0;
+if (flags.rivals) {
+  const file = join(folder, 'events.ndjson');
+  rivalEvents = await writeNdjson(file, traffic, RIVAL_SESSIONS);
+  rivals.push({ name: 'raw NDJSON', bytes: (await stat(file)).size });
+  rivals.push(await gzipped(file));
+  rivals.push(await naiveTable(pool, file, rivalEvents));
+  rivals.push(await duckdb(folder, file, rivalEvents));
+  rivals.push(parquet(traffic, RIVAL_SESSIONS));
+}
 await pool.end();
 await system.stop();
 await rm(folder, { recursive: true, force: true });
 
-const rate = sent.events / sent.seconds;
 const bareRate = total.events / bare;
+const perEvent = total.bytes / total.events;
 console.log(
-  `events ${sent.events} (mean ${Math.round(sent.bytes / sent.events)} bytes), ${total.changes} changes, ${connections} connections`,
+  `${cpus().length} cores (${cpus()[0]?.model}), load ${loadavg()[0]!.toFixed(1)}, Node ${process.version}`,
 );
 console.log(
-  `ingest      ${Math.round(rate)} events/s, ack p50 ${sent.p50.toFixed(0)} ms, p99 ${sent.p99.toFixed(0)} ms, peak RSS ${peakRss.toFixed(0)} MB`,
+  `events ${total.events} (mean ${Math.round(rawBytes)} bytes), ${total.changes} changes, peak RSS ${peakRss.toFixed(0)} MB`,
 );
-const micros = (what: keyof typeof after) =>
-  `${(((after[what] - before[what]) / sent.events) * 1e6).toFixed(0)} us`;
+for (const run of runs) console.log(run);
+console.log(`bare COPY    ${Math.round(bareRate)} events/s of the same rows into the same indexed tables`);
+console.log(`ratio        ${(best / bareRate).toFixed(2)} of bare COPY, at the best`);
 console.log(
-  `CPU         ${micros('main')} an event in the main thread, ${micros('threads')} in others, ${micros('postgres')} in Postgres`,
-);
-console.log(`bare COPY   ${Math.round(bareRate)} events/s of the same rows into the same indexed tables`);
-console.log(`ratio       ${(rate / bareRate).toFixed(2)}`);
-console.log(
-  `on disk     ${Math.round(total.bytes / total.events)} bytes an event with indexes, ${(total.bytes / total.events / (sent.bytes / sent.events)).toFixed(2)} of raw`,
+  `on disk      ${Math.round(perEvent)} bytes an event with indexes, ${(perEvent / rawBytes).toFixed(2)} of raw`,
 );
 for (const { name, bytes } of relations.filter((row) => row.bytes / total.events >= 1))
   console.log(`  ${name.padEnd(28)}${(bytes / total.events).toFixed(1).padStart(8)} bytes an event`);
+for (const { name, eventsPerSecond, bytes } of rivals) {
+  const rate = eventsPerSecond === undefined ? '' : `, ${Math.round(eventsPerSecond)} events/s`;
+  console.log(`${name.padEnd(18)}${(bytes / rivalEvents).toFixed(0).padStart(6)} bytes an event${rate}`);
+}

@@ -1,0 +1,158 @@
+import { createReadStream, createWriteStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGzip } from 'node:zlib';
+import { DuckDBInstance } from '@duckdb/node-api';
+import { parquetWriteBuffer } from 'hyparquet-writer';
+import type { Pool } from 'pg';
+import { from as copyFrom } from 'pg-copy-streams';
+import { decodeEvent } from '../core/decode.js';
+import type { Traffic } from './traffic.js';
+
+/** What else could be done with the same audit events, and what it costs. */
+export interface Rival {
+  name: string;
+  /** Absent where nothing was timed. */
+  eventsPerSecond?: number;
+  bytes: number;
+}
+
+/** Writes the sessions as the apiserver's audit log would hold them: one event a line. Returns the number of events. */
+export async function writeNdjson(file: string, traffic: Traffic, sessions: number): Promise<number> {
+  let events = 0;
+  async function* lines() {
+    for (let n = 0; n < sessions; n++) {
+      const session = traffic.session(n);
+      events += session.length;
+      yield `${session.join('\n')}\n`;
+    }
+  }
+  await pipeline(Readable.from(lines()), createWriteStream(file));
+  return events;
+}
+
+/** One jsonb column with a GIN index, filled by one COPY: the table that is made first. */
+export async function naiveTable(pool: Pool, file: string, events: number): Promise<Rival> {
+  const client = await pool.connect();
+  await client.query('create table naive (event jsonb not null)');
+  await client.query('create index on naive using gin (event jsonb_path_ops)');
+  const started = performance.now();
+  // These two can't occur in JSON text, so that every line is one column, taken as it is.
+  const copy = client.query(
+    copyFrom(`copy naive from stdin with (format csv, delimiter e'\\x01', quote e'\\x02')`),
+  );
+  await pipeline(createReadStream(file, { highWaterMark: 1 << 20 }), copy);
+  const seconds = (performance.now() - started) / 1000;
+  const { rows } = await client.query<{ bytes: number }>(
+    `select pg_total_relation_size('naive')::float8 as bytes`,
+  );
+  await client.query('drop table naive');
+  client.release();
+  return { name: 'jsonb and GIN', eventsPerSecond: events / seconds, bytes: rows[0]!.bytes };
+}
+
+/** DuckDB reading the NDJSON into a table of its own, without an index. */
+export async function duckdb(folder: string, file: string, events: number): Promise<Rival> {
+  const path = join(folder, 'rival.duckdb');
+  const instance = await DuckDBInstance.create(path, { threads: '2' });
+  const connection = await instance.connect();
+  const started = performance.now();
+  await connection.run(
+    `create table events as select * from read_json('${file}', format = 'newline_delimited', maximum_object_size = 33554432, maximum_depth = 1)`,
+  );
+  await connection.run('checkpoint');
+  const seconds = (performance.now() - started) / 1000;
+  connection.closeSync();
+  instance.closeSync();
+  return { name: 'DuckDB', eventsPerSecond: events / seconds, bytes: (await stat(path)).size };
+}
+
+/** The NDJSON through gzip, level 6. */
+export async function gzipped(file: string): Promise<Rival> {
+  let bytes = 0;
+  await pipeline(createReadStream(file), createGzip(), async (source) => {
+    for await (const chunk of source) bytes += (chunk as Buffer).length;
+  });
+  return { name: 'gzip', bytes };
+}
+
+/** Parquet of the unredacted events, a row group a session, bodies as JSON text, sorted as they came. */
+export function parquet(traffic: Traffic, sessions: number): Rival {
+  let bytes = 0;
+  for (let n = 0; n < sessions; n++) {
+    const events = traffic.session(n).map((line) => decodeEvent(JSON.parse(line)));
+    const column = (name: string, data: Array<string | undefined>) => ({
+      name,
+      data,
+      type: 'STRING' as const,
+      nullable: true,
+    });
+    const json = (value: unknown) => (value === undefined ? undefined : JSON.stringify(value));
+    bytes += parquetWriteBuffer({
+      columnData: [
+        { name: 'at', data: events.map((e) => BigInt(e.requestReceivedTimestamp)), type: 'INT64' },
+        { name: 'stage_at', data: events.map((e) => BigInt(e.stageTimestamp)), type: 'INT64' },
+        { name: 'code', data: events.map((e) => e.responseStatus?.code), type: 'INT32', nullable: true },
+        column(
+          'audit_id',
+          events.map((e) => e.auditID),
+        ),
+        column(
+          'stage',
+          events.map((e) => e.stage),
+        ),
+        column(
+          'level',
+          events.map((e) => e.level),
+        ),
+        column(
+          'verb',
+          events.map((e) => e.verb),
+        ),
+        column(
+          'request_uri',
+          events.map((e) => e.requestURI),
+        ),
+        column(
+          'user',
+          events.map((e) => json(e.user)),
+        ),
+        column(
+          'impersonated_user',
+          events.map((e) => json(e.impersonatedUser)),
+        ),
+        column(
+          'user_agent',
+          events.map((e) => e.userAgent),
+        ),
+        column(
+          'source_ips',
+          events.map((e) => json(e.sourceIPs)),
+        ),
+        column(
+          'object_ref',
+          events.map((e) => json(e.objectRef)),
+        ),
+        column(
+          'status',
+          events.map((e) => json(e.responseStatus)),
+        ),
+        column(
+          'annotations',
+          events.map((e) => json(e.annotations)),
+        ),
+        column(
+          'request_object',
+          events.map((e) => json(e.requestObject)),
+        ),
+        column(
+          'response_object',
+          events.map((e) => json(e.responseObject)),
+        ),
+      ],
+    }).byteLength;
+  }
+  return { name: 'Parquet (Snappy)', bytes };
+}
