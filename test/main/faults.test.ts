@@ -23,7 +23,7 @@ afterAll(async () => {
 
 /** Posts like client-go: every error is tried again, up to a limit. */
 async function post(body: string): Promise<{ spooled: number }> {
-  for (let attempt = 0; attempt < 60; attempt++) {
+  for (let attempt = 0; attempt < 400; attempt++) {
     try {
       const response = await fetch(`${system.http}/ingest/v1/audit/default?timeout=30s`, {
         method: 'POST',
@@ -98,7 +98,7 @@ describe('whochanged under kill -9', () => {
     await expect
       .poll(async () => (await readdir(join(folder, 'spool'))).filter((name) => name.endsWith('.spool')))
       .toEqual([]);
-  }, 120_000);
+  }, 240_000);
 
   it.skipIf(process.platform !== 'linux')(
     'spools while Postgres hangs without breaking a connection',
