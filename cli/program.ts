@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { accessEventsCommand } from './commands/access-events.js';
+import { alertCommands } from './commands/alerts.js';
 import { approvalCommands } from './commands/approvals.js';
 import { auditPolicyCommand } from './commands/audit-policy.js';
 import { backfillCommand } from './commands/backfill.js';
@@ -67,6 +68,7 @@ export function createProgram(name: string, version: string): Command {
   ticketCommands(program);
   approvalCommands(program);
   hostCommands(program);
+  alertCommands(program);
   identityCommands(program);
   logCommands(program);
   return program;

@@ -38,6 +38,7 @@ describe.each(['whochanged', 'kubectl whochanged'])('the help of %s', (name) => 
         ...['quarantine', 'quarantine list', 'quarantine show', 'quarantine replay', 'quarantine dismiss'],
         ...['pr', 'host', 'host status', 'approval', 'approval list', 'approval import'],
         ...['ticket', 'ticket list', 'ticket show', 'ticket import'],
+        ...['alert', 'alert check'],
         ...['identities', 'identities check'],
         ...['proof', 'checkpoint', 'verify-log', 'whoami', 'access-events'],
       ].sort(),
