@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
+import { describeLedgerVerdict } from '../core/log/ledger-verdict.js';
 import { createPool } from '../store/database.js';
 import { verifyLedger } from '../store/log/verify-ledger.js';
 import { readCheckpointCopies } from './checkpoint-copies.js';
@@ -55,9 +56,7 @@ Examples:
         };
         const result = await verifyLedger(pool, keys, copies, out, progress);
         if (process.stderr.isTTY) process.stderr.write('\n');
-        out(
-          `${result.records} records, ${result.size} leaves, ${result.provenSize} of them signed, ${result.waiting} records waiting for a place: ${result.problems === 0 ? 'it holds' : `${result.problems} problems`}`,
-        );
+        out(describeLedgerVerdict(result));
         process.exitCode = result.problems === 0 ? EXIT.holds : EXIT.found;
       } finally {
         await pool.end();

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
+import { describeLedgerVerdict, type LedgerVerdict } from '../../core/log/ledger-verdict.js';
 import { createContext, type GlobalFlags, writeStructured } from '../context.js';
 import { examples } from '../examples.js';
 import { CliError, EXIT } from '../exit.js';
@@ -10,16 +11,8 @@ interface Proof {
   file: string;
 }
 
-interface Verdict {
-  problems: number;
-  records: number;
-  size: number;
-  provenSize: number;
-  waiting: number;
-}
-
 /** A line of `GET /v1/log/verify`. */
-type Line = { records: number } | { problem: string } | { verdict: Verdict };
+type Line = { records: number } | { problem: string } | { verdict: LedgerVerdict };
 
 /** The proof log: a proof of one record, the newest checkpoint, a check of everything. */
 export function logCommands(program: Command): void {
@@ -70,7 +63,7 @@ function verifyCommand(program: Command): void {
   ]).action(async (_flags: unknown, called: Command) => {
     const context = createContext(called.optsWithGlobals<GlobalFlags>(), 'one');
     const problems: string[] = [];
-    let verdict: Verdict | undefined;
+    let verdict: LedgerVerdict | undefined;
     let rest = '';
     for await (const chunk of context.client.stream('/v1/log/verify', {})) {
       const lines = (rest + chunk.toString('utf8')).split('\n');
@@ -90,10 +83,7 @@ function verifyCommand(program: Command): void {
       );
     if (!writeStructured(context, { ...verdict, found: problems })) {
       for (const problem of problems) context.out(`${safe(problem)}\n`);
-      const { records, size, provenSize, waiting } = verdict;
-      context.out(
-        `${records} records, ${size} leaves, ${provenSize} of them signed, ${waiting} records waiting for a place: ${problems.length === 0 ? 'it holds' : `${problems.length} problems`}\n`,
-      );
+      context.out(`${describeLedgerVerdict(verdict)}\n`);
       context.err('The server checked itself; whochanged-verify checks without trusting it.\n');
     }
     if (problems.length > 0) process.exitCode = EXIT.nothing;

@@ -1,20 +1,10 @@
 import type { Pool } from 'pg';
+import type { LedgerVerdict } from '../../core/log/ledger-verdict.js';
 import type { VerifierKey } from '../../core/log/note.js';
 import { createKysely } from '../database.js';
-import { verifyEvents } from './verify-records.js';
+import { loggedAccessEvents, loggedEvents, loggedVerdicts } from './logged-rows.js';
+import { type LoggedRows, verifyRecords } from './verify-records.js';
 import { verifyTree } from './verify-tree.js';
-
-export interface LedgerVerdict {
-  problems: number;
-  /** Records that were compared with their leaves. */
-  records: number;
-  /** Leaves of the log. */
-  size: number;
-  /** Leaves under a checkpoint that holds. */
-  provenSize: number;
-  /** Records that have no place yet. */
-  waiting: number;
-}
 
 /**
  * Checks the whole ledger: the tree against signed checkpoints, then every record against its leaf. `tell` is given
@@ -51,17 +41,24 @@ export async function verifyLedger(
   const clusters = await pool.query<{ id: number; name: string }>(
     'select id, name from clusters order by id',
   );
-  let records = 0;
-  for (const cluster of clusters.rows) {
-    const before = records;
+  const records: LedgerVerdict['records'] = { event: 0, verdict: 0, access: 0 };
+  let done = 0;
+  async function check<Row>(logged: LoggedRows<Row>): Promise<void> {
+    const before = records[logged.type];
+    const start = done;
     const counted = (count: number) => {
-      records = before + count;
-      progress(records);
+      records[logged.type] = before + count;
+      done = start + count;
+      progress(done);
     };
-    for await (const { kind, type, seq, index, detail } of verifyEvents(pool, db, cluster, counted))
-      say(
-        `${kind}: ${type} ${seq} of ${cluster.name}${index === undefined ? '' : `, place ${index}`}: ${detail}`,
-      );
+    const where = logged.cluster.name === '' ? '' : ` of ${logged.cluster.name}`;
+    for await (const { kind, type, seq, index, detail } of verifyRecords(pool, db, logged, counted))
+      say(`${kind}: ${type} ${seq}${where}${index === undefined ? '' : `, place ${index}`}: ${detail}`);
   }
+  for (const cluster of clusters.rows) {
+    await check(loggedEvents(cluster));
+    await check(loggedVerdicts(cluster));
+  }
+  await check(loggedAccessEvents());
   return { problems, records, size, provenSize, waiting };
 }

@@ -1,9 +1,7 @@
-import { type Kysely, sql } from 'kysely';
+import type { Kysely, RawBuilder } from 'kysely';
 import type { ClientBase, Pool } from 'pg';
-import { leafHash } from '../../core/log/leaf.js';
+import { type LeafType, leafHash } from '../../core/log/leaf.js';
 import { TILE_WIDTH, tileKey } from '../../core/log/tiles.js';
-import { parseMicros } from '../../core/timestamp.js';
-import { EVENT_JOINS, EVENT_SELECT, type EventRow, storedDigest } from '../queries/events.js';
 import { streamRows } from '../queries/stream.js';
 import type { Database } from '../schema.js';
 import { tileLoader } from './sequence.js';
@@ -13,7 +11,8 @@ export type DamageKind = 'altered' | 'removed' | 'added' | 'reordered' | 'log_da
 /** A record that is not what the proof log says. */
 export interface Damage {
   kind: DamageKind;
-  type: 'event' | 'verdict' | 'access';
+  type: LeafType;
+  /** Empty where the record belongs to none. */
   cluster: string;
   seq: number;
   /** Its place in the log, where it has one. */
@@ -29,34 +28,59 @@ interface Run {
 
 const PROGRESS_ROWS = 10_000;
 
+/** A row as the log knows it. */
+export interface LoggedRow {
+  seq: number;
+  /** How a person finds it. */
+  name: string;
+  /** As in its leaf (core/log/leaf.ts). */
+  origin: string;
+  at: number;
+  /** The digest that the row says it has. */
+  digest: Buffer;
+  /** The digest that its columns give now. */
+  found: Buffer;
+}
+
+/** Rows of one kind and cluster that have leaves. */
+export interface LoggedRows<Row> {
+  type: LeafType;
+  /** `{id: 0, name: ''}` where the records belong to none. */
+  cluster: { id: number; name: string };
+  /** Every row, in the order of its number. */
+  query: RawBuilder<Row>;
+  read(row: Row): LoggedRow;
+  /** Whether numbers are given in the order of commit; else one may turn up below others that have their places. */
+  inCommitOrder: boolean;
+}
+
 /**
- * Compares every stored event of a cluster with its leaf, in the order of `seq`: altered in any column, removed, added
- * behind the log's back, or given another number. Yields what is wrong, first to last; `progress` is told how many
- * rows have been looked at. Memory stays bounded.
+ * Compares every row with its leaf, in the order of its number: altered in any column, removed, added behind the log's
+ * back, or given another number. Yields what is wrong, first to last; `progress` is told how many rows have been looked
+ * at. Memory stays bounded.
  */
-export async function* verifyEvents(
+export async function* verifyRecords<Row>(
   pool: Pool,
   db: Kysely<Database>,
-  cluster: { id: number; name: string },
+  logged: LoggedRows<Row>,
   progress: (rows: number) => void = () => undefined,
 ): AsyncGenerator<Damage> {
   const client = await pool.connect();
   try {
-    const runs = await readRuns(client, cluster.id);
+    const runs = await readRuns(client, logged.type, logged.cluster.id);
     // Through a cursor on a connection of its own, since tiles are asked for meanwhile.
-    const query = sql<EventRow>`${EVENT_SELECT} from events e ${EVENT_JOINS} where e.cluster_id = ${cluster.id} order by e.seq`;
-    const rows = streamRows(pool, db, [query]);
-    const hasPlaceByNow = (seq: number) => isPlacedOrWaiting(client, cluster.id, seq);
-    yield* compareRows(cluster.name, counted(rows, progress), runs, leafReader(client), hasPlaceByNow);
+    const rows = counted(streamRows(pool, db, [logged.query]), progress);
+    const hasPlaceByNow = (seq: number) => isPlacedOrWaiting(client, logged.type, logged.cluster.id, seq);
+    yield* compareRows(logged, rows, runs, leafReader(client), hasPlaceByNow);
   } finally {
     client.release();
   }
 }
 
-async function* counted(
-  rows: AsyncIterable<EventRow>,
+async function* counted<Row>(
+  rows: AsyncIterable<Row>,
   progress: (rows: number) => void,
-): AsyncGenerator<EventRow> {
+): AsyncGenerator<Row> {
   let count = 0;
   for await (const row of rows) {
     yield row;
@@ -65,10 +89,10 @@ async function* counted(
   progress(count);
 }
 
-async function readRuns(client: ClientBase, clusterID: number): Promise<Run[]> {
+async function readRuns(client: ClientBase, type: LeafType, clusterID: number): Promise<Run[]> {
   const { rows } = await client.query<{ first_index: string; first_seq: string; count: number }>(
-    `select first_index, first_seq, count from log_runs where type = 'event' and cluster_id = $1 order by first_seq`,
-    [clusterID],
+    'select first_index, first_seq, count from log_runs where type = $1 and cluster_id = $2 order by first_seq',
+    [type, clusterID],
   );
   return rows.map((row) => ({
     firstIndex: Number(row.first_index),
@@ -78,13 +102,18 @@ async function readRuns(client: ClientBase, clusterID: number): Promise<Run[]> {
 }
 
 /** Whether a number has got a place since the runs were read, or waits for one. */
-async function isPlacedOrWaiting(client: ClientBase, clusterID: number, seq: number): Promise<boolean> {
+async function isPlacedOrWaiting(
+  client: ClientBase,
+  type: LeafType,
+  clusterID: number,
+  seq: number,
+): Promise<boolean> {
   const { rowCount } = await client.query(
-    `select from log_runs where type = 'event' and cluster_id = $1 and first_seq <= $2 and first_seq + count > $2
+    `select from log_runs where type = $1 and cluster_id = $2 and first_seq <= $3 and first_seq + count > $3
      union all
-     select from log_pending where type = 'event' and cluster_id = $1 and first_seq <= $2
-        and first_seq + octet_length(records) / 44 > $2`,
-    [clusterID, seq],
+     select from log_pending where type = $1 and cluster_id = $2 and first_seq <= $3
+        and first_seq + octet_length(records) / 44 > $3`,
+    [type, clusterID, seq],
   );
   return rowCount !== 0;
 }
@@ -106,17 +135,17 @@ function leafReader(client: ClientBase): (index: number) => Promise<Buffer | und
 }
 
 /** Walks rows and places side by side; both are in the order of their numbers. */
-async function* compareRows(
-  cluster: string,
-  rows: AsyncIterable<EventRow>,
+async function* compareRows<Row>(
+  { type, cluster, read, inCommitOrder }: LoggedRows<Row>,
+  rows: AsyncIterable<Row>,
   runs: readonly Run[],
   hashAt: (index: number) => Promise<Buffer | undefined>,
   hasPlaceByNow: (seq: number) => Promise<boolean>,
 ): AsyncGenerator<Damage> {
   const damage = (kind: DamageKind, seq: number, index: number | undefined, detail: string): Damage => ({
     kind,
-    type: 'event',
-    cluster,
+    type,
+    cluster: cluster.name,
     seq,
     index,
     detail,
@@ -138,13 +167,13 @@ async function* compareRows(
     }
   }
   for await (const row of rows) {
-    const seq = Number(row.seq);
+    const { seq, name, origin, at, digest, found } = read(row);
     yield* missing(seq);
     const place = runs[run];
     if (!place || place.firstSeq + offset !== seq) {
       // Rows that came while this goes on have got their places meanwhile.
-      if (run < runs.length || !(await hasPlaceByNow(seq)))
-        yield damage('added', seq, undefined, `the log has no place for event ${row.event_id}`);
+      if ((inCommitOrder && run < runs.length) || !(await hasPlaceByNow(seq)))
+        yield damage('added', seq, undefined, `the log has no place for ${name}`);
       continue;
     }
     const index = place.firstIndex + offset++;
@@ -153,25 +182,13 @@ async function* compareRows(
       yield damage('log_damaged', seq, index, 'the hash of its leaf is missing from the log');
       continue;
     }
-    if (!storedDigest(row).equals(row.digest)) {
-      yield damage('altered', seq, index, `event ${row.event_id}: its columns no longer give its digest`);
+    if (!found.equals(digest)) {
+      yield damage('altered', seq, index, `${name}: its columns no longer give its digest`);
       continue;
     }
-    const expected = leafHash({
-      type: 'event',
-      cluster,
-      origin: row.source,
-      seq,
-      at: parseMicros(row.at)!,
-      digest: row.digest,
-    });
+    const expected = leafHash({ type, cluster: cluster.name, origin, seq, at, digest });
     if (!expected.equals(stored))
-      yield damage(
-        'altered',
-        seq,
-        index,
-        `event ${row.event_id}: it is not the record at place ${index} of the log`,
-      );
+      yield damage('altered', seq, index, `${name}: it is not the record at place ${index} of the log`);
   }
   yield* missing(Number.POSITIVE_INFINITY);
 }

@@ -3,6 +3,8 @@ import { canonicalJson, sha256 } from '../../core/canonical.js';
 import { formatMicros } from '../../core/timestamp.js';
 import type { Policy } from '../../core/verdict/policy.js';
 import type { Verdict } from '../../core/verdict/verdict.js';
+import { type VerdictRecord, verdictRecordDigest } from '../../core/verdict/verdict-record.js';
+import { appendPending } from '../log/pending.js';
 import { finalAt, graceEnd, type Judged } from './judge.js';
 import type { ChangeKey } from './subjects.js';
 
@@ -69,7 +71,7 @@ export async function appendVerdicts(
       due_at: final ? null : formatMicros(nextLook(verdict, key, ends, nowMicros)),
     };
   });
-  const { rows: counted } = await client.query<{ appended: string }>(
+  const { rows: told } = await client.query<{ appended: Appended[] }>(
     `with told as (
        select * from jsonb_to_recordset($2::jsonb) as t (at timestamptz, change_id uuid, namespace text, object_id uuid,
          verdict verdict_name, reason text, detail text, environment text, final boolean, root_change_id uuid,
@@ -85,7 +87,7 @@ export async function appendVerdicts(
        select $1, at, change_id, $3, verdict, reason, detail, environment, $4, final, root_change_id, root_verdict,
               root_reason, document, digest
          from fresh
-       returning change_id),
+       returning id, change_id),
      current as (
        insert into current_verdicts as v (cluster_id, at, change_id, namespace, object_id, verdict, reason, environment,
               policy_digest, evaluated_at, digest, final, application, root_change_id, range_ids, link_due, due_at)
@@ -103,10 +105,64 @@ export async function appendVerdicts(
         where d.cluster_id = $1 and d.root_change_id in (select change_id from fresh where differs)
           and d.change_id not in (select change_id from told)
        returning 1)
-     select (select count(*) from appended) as appended, (select count(*) from dependents), (select count(*) from current)`,
+     select coalesce((select json_agg(a order by id) from appended a), '[]') as appended, (select count(*) from dependents), (select count(*) from current)`,
     [clusterID, JSON.stringify(rows), now, policyDigest],
   );
-  return Number(counted[0]?.appended ?? 0);
+  const { appended } = told[0]!;
+  const records = new Map(rows.map((row) => [row.change_id, recordOf(row, policyDigest, now)]));
+  for (const batch of consecutive(appended)) {
+    const pending = batch.map(({ change_id }) => ({
+      originID: 0,
+      at: nowMicros,
+      digest: verdictRecordDigest(records.get(change_id)!),
+    }));
+    await appendPending(client, 'verdict', clusterID, batch[0]!.id, pending);
+  }
+  return appended.length;
+}
+
+interface Appended {
+  id: number;
+  change_id: string;
+}
+
+/** Numbers are given by a sequence that all share: those of one statement may have gaps. */
+function consecutive(appended: readonly Appended[]): Appended[][] {
+  const batches: Appended[][] = [];
+  for (const row of appended) {
+    const last = batches.at(-1);
+    if (last?.at(-1)?.id === row.id - 1) last!.push(row);
+    else batches.push([row]);
+  }
+  return batches;
+}
+
+/** The row as the proof log knows it. */
+function recordOf(
+  row: Omit<VerdictRecord, 'changeID' | 'evaluatedAt' | 'policyDigest' | `root${string}`> & {
+    change_id: string;
+    root_change_id: string | null;
+    root_verdict: string | null;
+    root_reason: string | null;
+  },
+  policyDigest: string,
+  now: Date,
+): VerdictRecord {
+  return {
+    at: row.at,
+    changeID: row.change_id,
+    evaluatedAt: formatMicros(now.getTime() * 1000),
+    verdict: row.verdict,
+    reason: row.reason,
+    detail: row.detail,
+    environment: row.environment,
+    policyDigest,
+    final: row.final,
+    rootChangeID: row.root_change_id,
+    rootVerdict: row.root_verdict,
+    rootReason: row.root_reason,
+    document: row.document,
+  };
 }
 
 /** What columns don't hold. */

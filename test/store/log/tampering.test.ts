@@ -1,17 +1,27 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import type { ClientBase } from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { AccessEvent } from '../../../core/access/access-event.js';
+import { Identities } from '../../../core/identity-map/identities.js';
 import { formatCheckpoint } from '../../../core/log/checkpoint.js';
 import { parseLeaf } from '../../../core/log/leaf.js';
 import { hashLeaf, verifyConsistency } from '../../../core/log/merkle.js';
 import { signNote, type VerifierKey, verifierOf } from '../../../core/log/note.js';
 import { parseProofFile, verifyProofFile } from '../../../core/log/proof-file.js';
+import { attributeJob } from '../../../jobs/attribute.js';
+import type { Job } from '../../../jobs/job.js';
+import { linksJob } from '../../../jobs/links.js';
 import { checkpointJob, sequenceLogJob } from '../../../jobs/proof-log.js';
+import { verdictsJob } from '../../../jobs/verdicts.js';
+import { BUILT_IN_POLICY } from '../../../main/policy-file.js';
+import { appendAccessEvents } from '../../../store/access-events.js';
 import { createKysely } from '../../../store/database.js';
 import { findCheckpoints, readTreeHead } from '../../../store/log/checkpoints.js';
+import { loggedAccessEvents, loggedEvents, loggedVerdicts } from '../../../store/log/logged-rows.js';
 import { proveConsistency, proveLeaf } from '../../../store/log/proofs.js';
-import { type Damage, verifyEvents } from '../../../store/log/verify-records.js';
+import { type Damage, type LoggedRows, verifyRecords } from '../../../store/log/verify-records.js';
 import { type TreeVerdict, verifyTree } from '../../../store/log/verify-tree.js';
+import { peopleOf } from '../../../store/verdicts/people.js';
 import { Cluster, eventList } from '../../harness/events.js';
 import { startReceiver, type TestReceiver } from '../../harness/receiver.js';
 
@@ -32,7 +42,7 @@ async function withClient<T>(work: (client: ClientBase) => Promise<T>): Promise<
   }
 }
 
-async function signTree(privateKey: KeyObject = keys.privateKey): Promise<void> {
+async function runJobs(jobs: Job[]): Promise<void> {
   await withClient(async (client) => {
     const context = {
       client,
@@ -40,17 +50,19 @@ async function signTree(privateKey: KeyObject = keys.privateKey): Promise<void> 
       log: { info: () => undefined, warn: () => undefined, error: () => undefined },
       signal: new AbortController().signal,
     };
-    await sequenceLogJob().runOnce(context);
-    await checkpointJob({ origin: ORIGIN, privateKey }).runOnce(context);
+    for (const job of jobs) await job.runOnce(context);
   });
 }
+
+const signTree = (privateKey: KeyObject = keys.privateKey): Promise<void> =>
+  runJobs([sequenceLogJob(), checkpointJob({ origin: ORIGIN, privateKey })]);
 
 async function damage(): Promise<Damage[]> {
   const { pool } = receiver.database;
   const { rows } = await pool.query<{ id: number; name: string }>('select id, name from clusters');
   const found: Damage[] = [];
   for (const cluster of rows) {
-    for await (const item of verifyEvents(pool, createKysely(pool), cluster)) found.push(item);
+    for await (const item of verifyRecords(pool, createKysely(pool), loggedEvents(cluster))) found.push(item);
   }
   return found;
 }
@@ -234,6 +246,83 @@ describe('whoever can write to the database', () => {
     await run('update log_checkpoints set note = $1 where size = $2', [note, size]);
     expect((await tree()).problems).toEqual([
       `the checkpoint of size ${size} (database) is signed by no trusted key`,
+    ]);
+  });
+});
+
+describe('whoever can write to access events and verdicts', () => {
+  const found = async <Row>(logged: LoggedRows<Row>): Promise<Damage[]> => {
+    const { pool } = receiver.database;
+    const damages: Damage[] = [];
+    for await (const item of verifyRecords(pool, createKysely(pool), logged)) damages.push(item);
+    return damages;
+  };
+  const briefly = (damages: Damage[]) => damages.map(({ kind, type, seq }) => ({ kind, type, seq }));
+
+  it('alters, removes, adds or swaps access events: each is named', async () => {
+    const event = (n: number): AccessEvent => ({
+      at: Date.UTC(2026, 2, 2) * 1000 + n,
+      caller: `asker-${n}`,
+      callerKind: 'oidc',
+      role: 'reader',
+      clusters: null,
+      namespaces: ['shop'],
+      grants: n === 0 ? null : [{ role: 'reader', clusters: null, namespaces: ['shop'] }],
+      method: 'GET',
+      route: '/v1/changes',
+      target: `/v1/changes?name=${n}`,
+      status: 200,
+      sourceIP: '127.0.0.1',
+      requestID: `request-${n}`,
+    });
+    const { pool } = receiver.database;
+    await appendAccessEvents(pool, [0, 1, 2].map(event));
+    await appendAccessEvents(pool, [3, 4].map(event));
+    await signTree();
+    expect(await found(loggedAccessEvents())).toEqual([]);
+    const { rows } = await run('select seq from access_events order by seq');
+    const seqs = rows.map((row) => Number(row.seq)) as [number, number, number, number, number];
+    await run(`update access_events set status = 403 where seq = $1`, [seqs[0]]);
+    await run(`update access_events set grants = '[]' where seq = $1`, [seqs[1]]);
+    await run('delete from access_events where seq = $1', [seqs[2]]);
+    await run(
+      `update access_events a set seq = case when seq = $1 then $2::bigint + 500 else $1 end where seq in ($1, $2)`,
+      [seqs[3], seqs[4]],
+    );
+    expect(briefly(await found(loggedAccessEvents()))).toEqual(
+      [
+        { kind: 'altered', type: 'access', seq: seqs[0] },
+        { kind: 'altered', type: 'access', seq: seqs[1] },
+        { kind: 'removed', type: 'access', seq: seqs[2] },
+        { kind: 'altered', type: 'access', seq: seqs[3] },
+        { kind: 'removed', type: 'access', seq: seqs[4] },
+        { kind: 'added', type: 'access', seq: seqs[4] + 500 },
+      ].sort((a, b) => a.seq - b.seq),
+    );
+  });
+
+  it('alters, removes or adds verdicts: each is named', async () => {
+    const { rows: clusters } = await run('select id, name from clusters');
+    const cluster = clusters[0] as { id: number; name: string };
+    const policy = () => Promise.resolve(BUILT_IN_POLICY);
+    await runJobs([
+      attributeJob(),
+      linksJob(policy),
+      verdictsJob({ policy, git: undefined, people: peopleOf(new Identities([])) }),
+    ]);
+    await signTree();
+    expect(await found(loggedVerdicts(cluster))).toEqual([]);
+    const { rows } = await run('select id from verdicts order by id');
+    expect(rows.length).toBeGreaterThan(100);
+    const [first, second, third] = rows.slice(20).map((row) => Number(row.id)) as [number, number, number];
+    await run('alter table verdicts disable trigger user');
+    await run(`update verdicts set document = '{"commits": []}' where id = $1`, [first]);
+    await run(`update verdicts set evaluated_at = evaluated_at - interval '1 day' where id = $1`, [second]);
+    await run('delete from verdicts where id = $1', [third]);
+    expect(briefly(await found(loggedVerdicts(cluster)))).toEqual([
+      { kind: 'altered', type: 'verdict', seq: first },
+      { kind: 'altered', type: 'verdict', seq: second },
+      { kind: 'removed', type: 'verdict', seq: third },
     ]);
   });
 });
