@@ -1,0 +1,253 @@
+import { fork } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import {
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3';
+import { startS3, type TestS3 } from '../test/harness/s3.js';
+import { type RunningSystem, startSystem, webhookToken } from '../test/harness/system.js';
+import { Traffic } from './traffic.js';
+
+/**
+ * `npm run bench:backfill -- [sessions] [parts]`
+ * Parts, all of them if none is named: `rate` (the same events by the webhook and from a bucket, each into an empty
+ * ledger), `large` (one object of BENCH_LARGE_MB, default 2048), `small` (10,000 objects of one event), `list` (a listing
+ * of 100,000 keys). The S3 server is fauxqs, in the bench's process; whochanged runs in one of its own.
+ */
+const sessions = Number(process.argv[2] ?? 40);
+const parts = (process.argv[3] ?? 'rate,large,small,list').split(',');
+const CONNECTIONS = 8;
+const WARM_UP = 4;
+const SMALL_OBJECTS = Number(process.env.BENCH_SMALL ?? 10_000);
+const KEYS = Number(process.env.BENCH_KEYS ?? 100_000);
+const LARGE_BYTES = Number(process.env.BENCH_LARGE_MB ?? 2048) * 1024 * 1024;
+const UPLOAD_BYTES = 64 * 1024 * 1024;
+/** As Firehose and log sinks do by default: objects of a few MB, before compression. */
+const OBJECT_BYTES = 5 * 1024 * 1024;
+
+const traffic = new Traffic();
+
+interface Bench {
+  system: RunningSystem;
+  token: string;
+  ask<T>(method: string, path: string, body?: unknown): Promise<T>;
+}
+
+interface Backfill {
+  id: number;
+  state: string;
+  keys: number;
+  found: number;
+  finished: number;
+  events: number;
+  duplicates: number;
+  quarantined: number;
+}
+
+/** Runs a part against whochanged with an empty ledger. */
+async function withSystem<T>(run: (bench: Bench) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'whochanged-bench-'));
+  await chmod(folder, 0o711);
+  const system = await startSystem(folder, { WHOCHANGED_ROLES: 'ingest,api' }, 'build');
+  const admin = readFileSync(join(folder, 'admin-token'), 'utf8').trim();
+  const ask = async <A>(method: string, path: string, body?: unknown): Promise<A> => {
+    const response = await fetch(system.http + path, {
+      method,
+      headers: {
+        authorization: `Bearer ${admin}`,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+    return (await response.json()) as A;
+  };
+  try {
+    return await run({ system, token: await webhookToken(folder), ask });
+  } finally {
+    await system.stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Posts sessions as an apiserver does. Returns events and the seconds it took. */
+function post({ system, token }: Bench, first: number, count: number) {
+  const child = fork(
+    join(import.meta.dirname, 'sender.ts'),
+    [`${system.http}/ingest/v1/audit/default`, token, String(first), String(count), String(CONNECTIONS)],
+    { execArgv: ['--import', 'tsx', '--max-old-space-size=6000'] },
+  );
+  return new Promise<{ seconds: number; events: number; bytes: number }>((resolve, reject) => {
+    child.on('message', (message) =>
+      message === 'ready'
+        ? child.send('go')
+        : resolve(message as { seconds: number; events: number; bytes: number }),
+    );
+    child.on('exit', (code) => code !== 0 && reject(new Error(`the sender failed: ${code}`)));
+  });
+}
+
+/** Reads a bucket to its end. */
+async function backfill(bench: Bench, s3: TestS3, bucket: string) {
+  const started = performance.now();
+  let listedSeconds: number | undefined;
+  let now = await bench.ask<Backfill>('POST', '/v1/backfills', {
+    bucket,
+    prefix: '',
+    cluster: 'default',
+    endpoint: s3.endpoint,
+    pathStyle: true,
+  });
+  for (; now.state !== 'done'; now = await bench.ask<Backfill>('GET', `/v1/backfills/${now.id}`)) {
+    if (now.state === 'reading') listedSeconds ??= (performance.now() - started) / 1000;
+    await new Promise((done) => setTimeout(done, 100));
+  }
+  return { ...now, listedSeconds, seconds: (performance.now() - started) / 1000 };
+}
+
+async function upload(s3: TestS3, bucket: string, objects: Iterable<{ key: string; body: string | Buffer }>) {
+  const waiting = objects[Symbol.iterator]();
+  const put = async () => {
+    for (let next = waiting.next(); !next.done; next = waiting.next())
+      await s3.put(bucket, next.value.key, next.value.body);
+  };
+  await Promise.all(Array.from({ length: 16 }, put));
+}
+
+function peakRss({ child }: RunningSystem): number {
+  return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1]) / 1024;
+}
+
+function* packed(count: number): Generator<{ key: string; body: Buffer }> {
+  let lines: string[] = [];
+  let bytes = 0;
+  for (let n = 0, object = 0; n < count; n++) {
+    for (const line of traffic.session(n)) {
+      lines.push(line);
+      bytes += line.length + 1;
+      if (bytes < OBJECT_BYTES) continue;
+      yield { key: nameOf(object++), body: gzipSync(`${lines.join('\n')}\n`) };
+      lines = [];
+      bytes = 0;
+    }
+    if (n === count - 1 && lines.length > 0)
+      yield { key: nameOf(object), body: gzipSync(`${lines.join('\n')}\n`) };
+  }
+}
+
+const nameOf = (n: number) => `2026/03/02/${String(n).padStart(6, '0')}.gz`;
+
+async function rate(s3: TestS3): Promise<void> {
+  const bucket = await s3.createBucket();
+  await upload(s3, bucket, packed(sessions));
+  const posted = await withSystem(async (bench) => {
+    await post(bench, 100_000, WARM_UP);
+    return { ...(await post(bench, 0, sessions)), rss: peakRss(bench.system) };
+  });
+  const read = await withSystem(async (bench) => {
+    await post(bench, 100_000, WARM_UP);
+    return { ...(await backfill(bench, s3, bucket)), rss: peakRss(bench.system) };
+  });
+  if (read.events !== posted.events || read.duplicates + read.quarantined > 0)
+    throw new Error(`posted ${posted.events} events, read ${JSON.stringify(read)}`);
+  const webhook = posted.events / posted.seconds;
+  const bucketRate = read.events / read.seconds;
+  console.log(
+    `rate     ${posted.events} events (mean ${Math.round(posted.bytes / posted.events)} bytes) in ${read.found} objects`,
+  );
+  console.log(
+    `webhook  ${Math.round(webhook)} events/s over ${CONNECTIONS} connections, peak RSS ${posted.rss.toFixed(0)} MB`,
+  );
+  console.log(
+    `bucket   ${Math.round(bucketRate)} events/s, listing included, peak RSS ${read.rss.toFixed(0)} MB`,
+  );
+  console.log(`ratio    ${(bucketRate / webhook).toFixed(2)}`);
+}
+
+/** Of the events of a few sessions, again and again: what is read and recognised as known takes the same memory. */
+async function large(s3: TestS3): Promise<void> {
+  const bucket = await s3.createBucket();
+  const piece = Buffer.from(
+    Array.from({ length: 8 }, (_, n) => `${traffic.session(n).join('\n')}\n`).join(''),
+  );
+  const Key = '2026/03/02/large.json';
+  const { UploadId } = await s3.client.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key }));
+  const repeated = Buffer.concat(Array.from({ length: Math.ceil(UPLOAD_BYTES / piece.length) }, () => piece));
+  const Parts: Array<{ PartNumber: number; ETag: string | undefined }> = [];
+  for (let bytes = 0, PartNumber = 1; bytes < LARGE_BYTES; bytes += repeated.length, PartNumber++) {
+    const { ETag } = await s3.client.send(
+      new UploadPartCommand({ Bucket: bucket, Key, UploadId, PartNumber, Body: repeated }),
+    );
+    Parts.push({ PartNumber, ETag });
+  }
+  await s3.client.send(
+    new CompleteMultipartUploadCommand({ Bucket: bucket, Key, UploadId, MultipartUpload: { Parts } }),
+  );
+  await withSystem(async (bench) => {
+    const idle = peakRss(bench.system);
+    const read = await backfill(bench, s3, bucket);
+    const megabytes = (Parts.length * repeated.length) / 1024 / 1024;
+    console.log(
+      `large    ${Math.round(megabytes)} MB in one object, ${read.events} events (${read.duplicates} duplicates): ${read.seconds.toFixed(0)} s, ${(megabytes / read.seconds).toFixed(1)} MB/s, peak RSS ${peakRss(bench.system).toFixed(0)} MB (${idle.toFixed(0)} MB idle)`,
+    );
+  });
+}
+
+async function small(s3: TestS3): Promise<void> {
+  const bucket = await s3.createBucket();
+  const lines: string[] = [];
+  for (let n = 0; lines.length < SMALL_OBJECTS; n++) lines.push(...traffic.session(n));
+  await upload(
+    s3,
+    bucket,
+    lines.slice(0, SMALL_OBJECTS).map((line, i) => ({ key: nameOf(i), body: gzipSync(line) })),
+  );
+  await withSystem(async (bench) => {
+    const read = await backfill(bench, s3, bucket);
+    if (read.events !== SMALL_OBJECTS || read.duplicates > 0) throw new Error(JSON.stringify(read));
+    console.log(
+      `small    ${read.finished} objects of one event: ${read.seconds.toFixed(0)} s, ${Math.round(read.finished / read.seconds)} objects/s, peak RSS ${peakRss(bench.system).toFixed(0)} MB`,
+    );
+  });
+}
+
+/** Objects that are empty, so that next to nothing but the listing is seen. They are read meanwhile. */
+async function list(s3: TestS3): Promise<void> {
+  const bucket = await s3.createBucket();
+  await upload(
+    s3,
+    bucket,
+    (function* () {
+      for (let i = 0; i < KEYS; i++) yield { key: nameOf(i), body: '' };
+    })(),
+  );
+  await withSystem(async (bench) => {
+    const started = performance.now();
+    const body = { bucket, prefix: '', cluster: 'default', endpoint: s3.endpoint, pathStyle: true };
+    let now = await bench.ask<Backfill>('POST', '/v1/backfills', body);
+    while (now.state === 'listing') {
+      await new Promise((done) => setTimeout(done, 100));
+      now = await bench.ask<Backfill>('GET', `/v1/backfills/${now.id}`);
+    }
+    const seconds = (performance.now() - started) / 1000;
+    if (now.found !== KEYS) throw new Error(JSON.stringify(now));
+    console.log(
+      `list     ${KEYS} keys: ${seconds.toFixed(1)} s while ${now.finished} objects were read, peak RSS ${peakRss(bench.system).toFixed(0)} MB`,
+    );
+    await bench.ask('POST', `/v1/backfills/${now.id}/cancel`);
+  });
+}
+
+const s3 = await startS3();
+const runs: Record<string, (s3: TestS3) => Promise<void>> = { rate, large, small, list };
+for (const part of parts) {
+  const run = runs[part];
+  if (!run) throw new Error(`there is no part "${part}"; one of ${Object.keys(runs).join(', ')}`);
+  await run(s3);
+}
+await s3.stop();
