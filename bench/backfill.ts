@@ -26,7 +26,9 @@ const WARM_UP = 4;
 const SMALL_OBJECTS = Number(process.env.BENCH_SMALL ?? 10_000);
 const KEYS = Number(process.env.BENCH_KEYS ?? 100_000);
 const LARGE_BYTES = Number(process.env.BENCH_LARGE_MB ?? 2048) * 1024 * 1024;
-const UPLOAD_BYTES = 64 * 1024 * 1024;
+/** fauxqs takes no larger part. */
+const UPLOAD_BYTES = 8 * 1024 * 1024;
+const LARGE_SESSIONS = 4;
 /** As Firehose and log sinks do by default: objects of a few MB, before compression. */
 const OBJECT_BYTES = 5 * 1024 * 1024;
 
@@ -172,16 +174,18 @@ async function rate(s3: TestS3): Promise<void> {
 /** Of the events of a few sessions, again and again: what is read and recognised as known takes the same memory. */
 async function large(s3: TestS3): Promise<void> {
   const bucket = await s3.createBucket();
-  const piece = Buffer.from(
-    Array.from({ length: 8 }, (_, n) => `${traffic.session(n).join('\n')}\n`).join(''),
+  const text = Buffer.from(
+    Array.from({ length: LARGE_SESSIONS }, (_, n) => `${traffic.session(n).join('\n')}\n`).join(''),
   );
+  const bytes = Math.ceil(LARGE_BYTES / text.length) * text.length;
   const Key = '2026/03/02/large.json';
   const { UploadId } = await s3.client.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key }));
-  const repeated = Buffer.concat(Array.from({ length: Math.ceil(UPLOAD_BYTES / piece.length) }, () => piece));
   const Parts: Array<{ PartNumber: number; ETag: string | undefined }> = [];
-  for (let bytes = 0, PartNumber = 1; bytes < LARGE_BYTES; bytes += repeated.length, PartNumber++) {
+  for (let at = 0, PartNumber = 1; at < bytes; PartNumber++) {
+    const Body = text.subarray(at % text.length, (at % text.length) + UPLOAD_BYTES);
+    at += Body.length;
     const { ETag } = await s3.client.send(
-      new UploadPartCommand({ Bucket: bucket, Key, UploadId, PartNumber, Body: repeated }),
+      new UploadPartCommand({ Bucket: bucket, Key, UploadId, PartNumber, Body }),
     );
     Parts.push({ PartNumber, ETag });
   }
@@ -191,7 +195,7 @@ async function large(s3: TestS3): Promise<void> {
   await withSystem(async (bench) => {
     const idle = peakRss(bench.system);
     const read = await backfill(bench, s3, bucket);
-    const megabytes = (Parts.length * repeated.length) / 1024 / 1024;
+    const megabytes = bytes / 1024 / 1024;
     console.log(
       `large    ${Math.round(megabytes)} MB in one object, ${read.events} events (${read.duplicates} duplicates): ${read.seconds.toFixed(0)} s, ${(megabytes / read.seconds).toFixed(1)} MB/s, peak RSS ${peakRss(bench.system).toFixed(0)} MB (${idle.toFixed(0)} MB idle)`,
     );

@@ -3,6 +3,8 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 /** What an operator alerts on: refused or slow batches, a filling spool, events that can't be read. */
 export interface IngestMetrics {
   events: Counter<'source' | 'result'>;
+  skipped: Counter<'source' | 'reason'>;
+  salvaged: Counter<'source'>;
   batches: Counter<'source' | 'result'>;
   bytes: Counter<'source'>;
   ackSeconds: Histogram;
@@ -20,6 +22,18 @@ export function createIngestMetrics(registry: Registry): IngestMetrics {
       name: 'whochanged_ingest_events_total',
       help: 'Events by result: stored, duplicate, quarantined, spooled',
       labelNames: ['source', 'result'],
+      registers,
+    }),
+    skipped: new Counter({
+      name: 'whochanged_ingest_skipped_records_total',
+      help: 'Records of objects and imported files that are no audit events, by what they are',
+      labelNames: ['source', 'reason'],
+      registers,
+    }),
+    salvaged: new Counter({
+      name: 'whochanged_ingest_salvaged_events_total',
+      help: 'Events of objects and imported files of which only a part could be read',
+      labelNames: ['source'],
       registers,
     }),
     batches: new Counter({

@@ -138,8 +138,14 @@ class Reading {
   async #add(taken: Taken): Promise<void> {
     this.#totals.events += taken.accepted.length;
     this.#totals.quarantined += taken.rejections.length;
-    for (const count of Object.values(taken.skipped ?? {})) this.#totals.skipped += count;
+    const { skipped, salvaged } = this.#reader.metrics;
+    const source = this.#object.source.name;
+    for (const [reason, count] of Object.entries(taken.skipped ?? {})) {
+      this.#totals.skipped += count;
+      skipped.inc({ source, reason }, count);
+    }
     this.#totals.salvaged += taken.salvaged ?? 0;
+    if (taken.salvaged) salvaged.inc({ source }, taken.salvaged);
     await this.#parts.add(taken);
   }
 

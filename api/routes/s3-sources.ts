@@ -46,6 +46,8 @@ const Status = Type.Object({
   events: Type.Integer(),
   duplicates: Type.Integer(),
   quarantined: Type.Integer(),
+  skipped: Type.Integer({ description: 'records of its objects that are no audit events' }),
+  salvaged: Type.Integer({ description: 'events of its objects of which only a part could be read' }),
   location: Type.Union([
     Type.Object({
       bucket: Type.String(),
@@ -176,6 +178,8 @@ function statusItem(
     events: health.events,
     duplicates: health.duplicates,
     quarantined: health.quarantined,
+    skipped: Number(row.skipped),
+    salvaged: Number(row.salvaged),
     location: row.location,
     objects: row.objects,
     oldestWaitingAt: row.oldest_waiting_at,

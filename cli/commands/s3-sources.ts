@@ -57,6 +57,8 @@ interface Status {
     error: Trouble | null;
     errorAt: string | null;
   } | null;
+  skipped: number;
+  salvaged: number;
   queue: { polledAt: string | null; error: Trouble | null } | null;
   lastError: { key: string; state: string; attempts: number; at: string; error: Trouble } | null;
   spool: { bytes: number } | null;
@@ -154,6 +156,7 @@ function statusCommand(source: Command): void {
       { head: 'OBJECTS', value: (row) => countsText(row.objects) },
       { head: 'EVENTS', value: (row) => String(row.events) },
       { head: 'QUARANTINED', value: (row) => String(row.quarantined) },
+      { head: 'SALVAGED', value: (row) => String(row.salvaged) },
       {
         head: 'RETRY',
         value: (row) => (row.nextRetryAt ? until(row.nextRetryAt, context.view.now) : ''),
@@ -196,6 +199,8 @@ async function showStatus(context: Context, name: string): Promise<void> {
   line('Lag', status.lagSeconds === null ? null : duration(status.lagSeconds));
   line('Last event', status.lastReceivedAt && `received ${age(status.lastReceivedAt, now)} ago`);
   line('Events', `${status.events}, ${status.duplicates} duplicates, ${status.quarantined} quarantined`);
+  if (status.skipped + status.salvaged > 0)
+    line('Records', `${status.skipped} skipped (no audit events), ${status.salvaged} salvaged (cut off)`);
   line('Objects', countsText(status.objects));
   line('Oldest', status.oldestWaitingAt && `waits since ${clock(status.oldestWaitingAt, utc)}`);
   line('Next retry', status.nextRetryAt && until(status.nextRetryAt, now));

@@ -17,6 +17,9 @@ export interface SourceStatus {
   } | null;
   /** How many objects are in each state; none of a state is absent. */
   objects: Record<string, number>;
+  /** Records of them that are no audit events, and events of which only a part could be read. */
+  skipped: string;
+  salvaged: string;
   /** Of those that wait: when the oldest was written, and when the next is tried again. */
   oldest_waiting_at: string | null;
   next_retry_at: string | null;
@@ -38,14 +41,15 @@ export interface SourceStatus {
 const utc = (column: string) =>
   sql.raw(`to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`);
 
-/** The status of every source, or of one, by name. Counts go over an index of states. */
+/** The status of every source, or of one, by name. Counts go over all of its objects. */
 export async function findSourceStatus(db: Kysely<Database>, name?: string): Promise<SourceStatus[]> {
   const { rows } = await sql<SourceStatus>`
     select s.name,
            case when l.source_id is null then null else json_build_object(
              'bucket', l.bucket, 'prefix', l.prefix, 'region', l.region, 'endpoint', l.endpoint, 'format', l.format,
              'roleARN', l.role_arn, 'profile', l.profile, 'queueURL', l.sqs_queue_url) end as location,
-           coalesce(o.objects, '{}') as objects, w.oldest_waiting_at, r.next_retry_at,
+           coalesce(o.objects, '{}') as objects, coalesce(o.skipped, 0) as skipped,
+           coalesce(o.salvaged, 0) as salvaged, w.oldest_waiting_at, r.next_retry_at,
            case when c.id is null then null else json_build_object(
              'pass', c.pass, 'keys', c.keys, 'afterKey', c.after_key, 'listedAt', ${utc('c.listed_at')},
              'fullListedAt', ${utc('c.full_listed_at')}, 'dueAt', ${utc('c.due_at')}, 'error', c.error,
@@ -57,8 +61,8 @@ export async function findSourceStatus(db: Kysely<Database>, name?: string): Pro
       left join s3_locations l on l.source_id = s.id
       left join s3_scans c on c.source_id = s.id and c.kind = 'follow'
       left join lateral (
-        select json_object_agg(state, count) as objects from (
-          select state, count(*) from source_objects
+        select json_object_agg(state, count) as objects, sum(skipped) as skipped, sum(salvaged) as salvaged from (
+          select state, count(*), sum(skipped) as skipped, sum(salvaged) as salvaged from source_objects
            where cluster_id = s.cluster_id and source_id = s.id group by state) counted) o on true
       left join lateral (
         select min(oldest.last_modified) as oldest_waiting_at

@@ -1,4 +1,5 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -7,6 +8,8 @@ import { runShell } from '../harness/cli.js';
 import { Cluster, eventList } from '../harness/events.js';
 import { type RunningApi, startApi } from '../harness/running-api.js';
 import { CREDENTIALS, startS3, type TestS3 } from '../harness/s3.js';
+import { startS3Proxy } from '../harness/s3-proxy.js';
+import { ENVELOPES } from '../ingest/formats/envelopes.js';
 
 let s3: TestS3;
 let api: RunningApi;
@@ -55,6 +58,8 @@ describe('source add s3://', () => {
       lagSeconds: 0,
       events: 7,
       duplicates: 0,
+      skipped: 0,
+      salvaged: 0,
       location: { bucket, prefix: 'prod/', endpoint: s3.endpoint },
       listing: { error: null },
       queue: null,
@@ -109,6 +114,25 @@ describe('source add s3://', () => {
   });
 });
 
+describe('what a format skips and salvages', () => {
+  it('is counted in source status and in metrics', async () => {
+    const bucket = await s3.createBucket();
+    await s3.put(bucket, 'PT1H.json', readFileSync(join(ENVELOPES, 'aks/storage-account.json')));
+    await api.cli(at('source', 'add', `s3://${bucket}`, '--cluster', 'aks', '--name', 'aks-bucket'));
+    await expect
+      .poll(async () => (await status('aks-bucket')).objects, { timeout: 20_000 })
+      .toEqual({ done: 1 });
+    expect(await status('aks-bucket')).toMatchObject({ skipped: 2, salvaged: 1 });
+    const { stdout } = await api.cli(['source', 'status', 'aks-bucket']);
+    expect(stdout).toContain('2 skipped (no audit events), 1 salvaged (cut off)');
+    const { text } = await ask(api, '/metrics');
+    expect(text).toContain(
+      'whochanged_ingest_skipped_records_total{source="aks-bucket",reason="other_log_category"} 2',
+    );
+    expect(text).toContain('whochanged_ingest_salvaged_events_total{source="aks-bucket"} 1');
+  });
+});
+
 describe('backfill', () => {
   it('reads the range that was asked for, follows its progress, and is resumed by asking again', async () => {
     const bucket = await s3.createBucket();
@@ -135,6 +159,45 @@ describe('backfill', () => {
     ]);
     // It is not followed: what comes later is not read.
     expect((await status(`${bucket}-logs`)).listing).toBeNull();
+  });
+
+  it('goes on in the server when the command is interrupted, and is followed again', async () => {
+    const proxy = await startS3Proxy(s3.endpoint);
+    try {
+      const bucket = await s3.createBucket();
+      for (const name of ['a', 'b', 'c']) await s3.put(bucket, name, lines(2, `interrupted-${name}`));
+      let release = () => {};
+      const until = new Promise<void>((done) => {
+        release = done;
+      });
+      let reads = 0;
+      proxy.treat(({ key }) => (key === 'b' && reads++ === 0 ? { cutAfter: 100, until } : undefined));
+      const args = [
+        'backfill',
+        `s3://${bucket}`,
+        '--cluster',
+        'prod',
+        '--endpoint',
+        proxy.endpoint,
+        '--path-style',
+      ];
+      const detached = await api.cli([...args, '--detach']);
+      const id = Number(detached.stdout);
+      await expect.poll(() => reads, { timeout: 20_000 }).toBe(1);
+      release();
+      const followed = await api.cli([...args, '-o', 'json']);
+      // The same one where it was not finished yet; else nothing is left to read for another.
+      expect(JSON.parse(followed.stdout)).toMatchObject({
+        state: 'done',
+        found: 3,
+        events: 6,
+        duplicates: 0,
+      });
+      const { items } = JSON.parse((await api.cli(['backfill', 'list', '-o', 'json'])).stdout);
+      expect(items.find((item: { id: number }) => item.id === id)).toBeDefined();
+    } finally {
+      await proxy.stop();
+    }
   });
 
   it('stops following where somebody has to do something, and says what', async () => {
@@ -173,6 +236,41 @@ describe('import', () => {
     });
     expect(JSON.parse(stdin.stdout).items).toMatchObject([{ file: '-', events: 3, new: 0, duplicates: 3 }]);
     expect(await status('import-east')).toMatchObject({ kind: 'import', events: 8, objects: { done: 4 } });
+  });
+
+  it('that broke off is resumed: what has arrived is recognised, and nothing is there twice', async () => {
+    const file = join(api.folder, 'long.log');
+    const body = lines(2400, 'long');
+    writeFileSync(file, body);
+    const sha256 = createHash('sha256').update(body).digest('hex');
+    const broken = new AbortController();
+    const target = `${api.http}/v1/imports?cluster=resumed&name=long.log&sha256=${sha256}&size=${body.length}`;
+    const sending = fetch(target, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${api.adminToken}`, 'content-type': 'application/octet-stream' },
+      body: new ReadableStream({
+        start: (controller) => controller.enqueue(Buffer.from(body.slice(0, Math.round(body.length * 0.9)))),
+      }),
+      duplex: 'half',
+      signal: broken.signal,
+    } as RequestInit);
+    const there = async () =>
+      ((await status('import-resumed').catch(() => undefined)) as { events?: number } | undefined)?.events ??
+      0;
+    await expect.poll(there, { timeout: 30_000 }).toBeGreaterThan(0);
+    broken.abort();
+    await expect(sending).rejects.toThrow();
+    const arrived = await there();
+    expect(arrived).toBeLessThan(2400);
+    await expect
+      .poll(async () => (await status('import-resumed')).objects, { timeout: 20_000 })
+      .toEqual({ failed: 1 });
+    const { stdout } = await api.cli(['import', file, '--cluster', 'resumed', '-o', 'json']);
+    const [item] = JSON.parse(stdout).items;
+    expect(item).toMatchObject({ result: 'imported', events: 2400 });
+    expect(item.duplicates).toBeGreaterThanOrEqual(arrived);
+    expect(item.new + item.duplicates).toBe(2400);
+    expect(await status('import-resumed')).toMatchObject({ events: 2400, objects: { done: 1 } });
   });
 
   it('keeps what is good of a broken file, and says so', async () => {
