@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -236,41 +235,6 @@ describe('import', () => {
     });
     expect(JSON.parse(stdin.stdout).items).toMatchObject([{ file: '-', events: 3, new: 0, duplicates: 3 }]);
     expect(await status('import-east')).toMatchObject({ kind: 'import', events: 8, objects: { done: 4 } });
-  });
-
-  it('that broke off is resumed: what has arrived is recognised, and nothing is there twice', async () => {
-    const file = join(api.folder, 'long.log');
-    const body = lines(2400, 'long');
-    writeFileSync(file, body);
-    const sha256 = createHash('sha256').update(body).digest('hex');
-    const broken = new AbortController();
-    const target = `${api.http}/v1/imports?cluster=resumed&name=long.log&sha256=${sha256}&size=${body.length}`;
-    const sending = fetch(target, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${api.adminToken}`, 'content-type': 'application/octet-stream' },
-      body: new ReadableStream({
-        start: (controller) => controller.enqueue(Buffer.from(body.slice(0, Math.round(body.length * 0.9)))),
-      }),
-      duplex: 'half',
-      signal: broken.signal,
-    } as RequestInit);
-    const there = async () =>
-      ((await status('import-resumed').catch(() => undefined)) as { events?: number } | undefined)?.events ??
-      0;
-    await expect.poll(there, { timeout: 30_000 }).toBeGreaterThan(0);
-    broken.abort();
-    await expect(sending).rejects.toThrow();
-    const arrived = await there();
-    expect(arrived).toBeLessThan(2400);
-    await expect
-      .poll(async () => (await status('import-resumed')).objects, { timeout: 20_000 })
-      .toEqual({ failed: 1 });
-    const { stdout } = await api.cli(['import', file, '--cluster', 'resumed', '-o', 'json']);
-    const [item] = JSON.parse(stdout).items;
-    expect(item).toMatchObject({ result: 'imported', events: 2400 });
-    expect(item.duplicates).toBeGreaterThanOrEqual(arrived);
-    expect(item.new + item.duplicates).toBe(2400);
-    expect(await status('import-resumed')).toMatchObject({ events: 2400, objects: { done: 1 } });
   });
 
   it('keeps what is good of a broken file, and says so', async () => {
