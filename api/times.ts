@@ -33,3 +33,8 @@ export function readDuration(name: string, value: string | undefined): number | 
     hint: 'write it like 5m, 1h or 7d',
   });
 }
+
+/** A time that came inside JSON, which Postgres writes with an offset. */
+export function inUtc(time: string | null): string | null {
+  return time === null ? null : formatMicros(parseMicros(time)!);
+}

@@ -1,9 +1,8 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import { type Static, Type } from 'typebox';
 import { WhochangedError } from '../../core/errors.js';
-import { formatMicros, parseMicros } from '../../core/timestamp.js';
 import { newSecret } from '../../store/api-tokens.js';
-import { type ProbesItem, setProbes } from '../../store/completeness/probes.js';
+import { setProbes } from '../../store/completeness/probes.js';
 import {
   disableSource,
   findSources,
@@ -14,11 +13,12 @@ import { createSource } from '../../store/sources.js';
 import type { Api } from '../api.js';
 import { words } from '../change-schema.js';
 import type { ApiDeps } from '../deps.js';
+import { ProbeSchemas, Probes, probesItem, readProbes } from '../source-probes.js';
+import { inUtc } from '../times.js';
 
 /** A source that has been quiet for this long is called silent; an idle apiserver still renews its leases every few seconds. */
 const SILENT_SECONDS = 300;
 const CERTIFICATE_DAYS = 365;
-const CANARY_NAMESPACE = 'kube-system';
 const MAX_OVERLAP_SECONDS = 30 * 86_400;
 
 export const Name = Type.String({
@@ -26,17 +26,6 @@ export const Name = Type.String({
   description: 'lower-case letters, digits, - and .',
 });
 const Time = Type.Union([Type.String(), Type.Null()]);
-const Reference = Type.String({
-  pattern: '^(env:WHOCHANGED_CREDENTIAL_[A-Z0-9_]+|file:/.+)$',
-  maxLength: 1000,
-  description: 'where a credential is, as the process with the role jobs sees it: file:/path or env:NAME',
-});
-const MetricsCredentials = {
-  token: Type.Optional(Reference),
-  ca: Type.Optional(Reference),
-  cert: Type.Optional(Reference),
-  key: Type.Optional(Reference),
-};
 export const Source = Type.Object({
   name: Type.String(),
   cluster: Type.String(),
@@ -65,18 +54,7 @@ export const Source = Type.Object({
     batches: Type.Integer(),
     openGaps: Type.Integer({ description: 'GET /v1/gaps' }),
   }),
-  metrics: Type.Optional(
-    Type.Object(
-      { url: Type.String(), ...MetricsCredentials, askedAt: Time, error: Time },
-      { description: 'where the apiserver\u2019s audit counters are read' },
-    ),
-  ),
-  canary: Type.Optional(
-    Type.Object(
-      { kubeconfig: Type.String(), namespace: Type.String(), askedAt: Time, error: Time },
-      { description: 'writes through the apiserver whose audit events must come back' },
-    ),
-  ),
+  ...ProbeSchemas,
 });
 const CredentialKind = words(['token', 'client_cert']);
 const Issued = Type.Object({
@@ -84,11 +62,6 @@ const Issued = Type.Object({
   kubeconfig: Type.String({ description: 'for --audit-webhook-config-file; shown this once' }),
   token: Type.Optional(Type.String({ description: 'shown this once' })),
 });
-
-/** A time that came inside JSON, which Postgres writes with an offset. */
-function inUtc(time: string | null): string | null {
-  return time === null ? null : formatMicros(parseMicros(time)!);
-}
 
 export function sourceItem(row: SourceItem): Static<typeof Source> {
   const state =
@@ -124,38 +97,6 @@ export function sourceItem(row: SourceItem): Static<typeof Source> {
       openGaps: row.open_gaps,
     },
     ...probesItem(row.probes),
-  };
-}
-
-function probesItem(probes: ProbesItem | null): Pick<Static<typeof Source>, 'metrics' | 'canary'> {
-  if (!probes) return {};
-  const {
-    metrics_url: url,
-    metrics_token: token,
-    metrics_ca: ca,
-    metrics_cert: cert,
-    metrics_key: key,
-  } = probes;
-  return {
-    ...(url !== null && {
-      metrics: {
-        url,
-        ...(token !== null && { token }),
-        ...(ca !== null && { ca }),
-        ...(cert !== null && { cert }),
-        ...(key !== null && { key }),
-        askedAt: inUtc(probes.metrics_asked_at),
-        error: probes.metrics_error,
-      },
-    }),
-    ...(probes.canary_kubeconfig !== null && {
-      canary: {
-        kubeconfig: probes.canary_kubeconfig,
-        namespace: probes.canary_namespace!,
-        askedAt: inUtc(probes.canary_asked_at),
-        error: probes.canary_error,
-      },
-    }),
   };
 }
 
@@ -287,32 +228,6 @@ export function sourceRoutes({ server, deps, auth }: Api): void {
     },
   );
 
-  const Probes = Type.Object(
-    {
-      metrics: Type.Optional(
-        Type.Union([
-          Type.Object(
-            { url: Type.String({ maxLength: 2000 }), ...MetricsCredentials },
-            { additionalProperties: false },
-          ),
-          Type.Null(),
-        ]),
-      ),
-      canary: Type.Optional(
-        Type.Union([
-          Type.Object(
-            {
-              kubeconfig: Reference,
-              namespace: Type.Optional(Type.String({ pattern: '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$' })),
-            },
-            { additionalProperties: false },
-          ),
-          Type.Null(),
-        ]),
-      ),
-    },
-    { additionalProperties: false },
-  );
   // An admin's business: whoever sets the URL decides where the credential is sent.
   server.put(
     '/v1/sources/:name/probes',
@@ -328,51 +243,8 @@ export function sourceRoutes({ server, deps, auth }: Api): void {
     },
     async ({ params, body }) => {
       const { id } = await find(params.name);
-      const { metrics, canary } = body;
-      if (metrics) checkMetrics(metrics);
-      await setProbes(deps.db, id, {
-        ...(metrics !== undefined && {
-          metrics: metrics && {
-            url: metrics.url,
-            token: metrics.token ?? null,
-            ca: metrics.ca ?? null,
-            cert: metrics.cert ?? null,
-            key: metrics.key ?? null,
-          },
-        }),
-        ...(canary !== undefined && { canary: canary && { namespace: CANARY_NAMESPACE, ...canary } }),
-      });
+      await setProbes(deps.db, id, readProbes(body));
       return sourceItem(await find(params.name));
     },
   );
-}
-
-function checkMetrics({
-  url,
-  token,
-  cert,
-  key,
-}: {
-  url: string;
-  token?: string;
-  cert?: string;
-  key?: string;
-}): void {
-  const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  if (!parsed || !/^https?:$/.test(parsed.protocol) || parsed.username || parsed.password)
-    throw new WhochangedError(
-      'invalid_request',
-      'metrics.url: expected an http(s) URL without a user in it',
-      {
-        hint: 'write it like https://10.0.0.5:6443/metrics',
-      },
-    );
-  if (
-    parsed.protocol === 'http:' &&
-    (token !== undefined || cert !== undefined) &&
-    !/^(localhost|\[::1\]|127\..*)$/.test(parsed.hostname)
-  )
-    throw new WhochangedError('invalid_request', 'metrics.url: a credential goes over https only');
-  if ((cert === undefined) !== (key === undefined))
-    throw new WhochangedError('invalid_request', 'metrics: cert and key go together');
 }

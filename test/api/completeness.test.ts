@@ -227,6 +227,10 @@ describe('a source’s probes', () => {
       { metrics: { url: 'http://10.0.0.5/metrics', token: 'file:/t' } },
       'metrics.url: a credential goes over https only',
     ],
+    [
+      { metrics: { url: 'http://127.evil.example/metrics', token: 'file:/t' } },
+      'metrics.url: a credential goes over https only',
+    ],
     [{ metrics: { url: 'https://10.0.0.5/metrics', cert: 'file:/t' } }, 'metrics: cert and key go together'],
   ])('are refused where a secret could leak or nothing could come of it: %j', async (body, detail) => {
     const answer = await ask(api, '/v1/sources/default/probes', { method: 'PUT', body });
