@@ -52,7 +52,6 @@ const PATHS: Record<string, string> = {
   'ka.response.reason': 'responseStatus.reason',
   'ka.useragent': 'userAgent',
   'ka.sourceips': 'sourceIPs',
-  'ka.cluster.name': 'cluster',
   'jevt.rawtime': 'requestReceivedTimestamp',
 };
 

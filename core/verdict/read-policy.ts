@@ -53,7 +53,7 @@ export function readPolicy(document: unknown): { policy: Policy } | { problems: 
     mergeBots: root.has('mergeBots')
       ? root.texts('mergeBots', { example: '[web-flow]' })
       : DEFAULT_POLICY.mergeBots,
-    importedApprovals: root.texts('importedApprovals', { example: "['webhook:change-board']" }),
+    importedApprovals: root.texts('importedApprovals', { example: "['webhook change-board']" }),
     trustedSources: root.texts('trustedSources', { example: "['https://charts.example.com/*']" }),
     signers: root.list('signers').map(signer),
   };
