@@ -13,6 +13,7 @@ import type {
 import { recordAccess } from './access-log.js';
 import type { Auth } from './auth.js';
 import type { ApiDeps } from './deps.js';
+import { registerPage } from './page.js';
 import { accessRoutes } from './routes/access.js';
 import { accessEventRoutes } from './routes/access-events.js';
 import { actorRoutes } from './routes/actors.js';
@@ -51,10 +52,11 @@ export interface Api {
 }
 
 /**
- * Registers the API: routes whose schemas validate, type and document them, and the document itself. Without the role
- * `api` only what an operator asks of each process.
+ * Registers the API: routes whose schemas validate, type and document them, the document itself, and the page. Without
+ * the role `api` only what an operator asks of each process.
  */
 export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise<void> {
+  if (deps.roles.includes('api')) await registerPage(root, deps.pageFolder);
   await root.register(async (scope) => {
     const server = scope.withTypeProvider<TypeBoxTypeProvider>();
     server.setValidatorCompiler(TypeBoxValidatorCompiler);

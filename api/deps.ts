@@ -47,6 +47,8 @@ export interface ApiDeps {
   registry: Registry;
   version: string;
   roles: string[];
+  /** The folder of the built page (web/). */
+  pageFolder: string;
   /** The kubeconfig for --audit-webhook-config-file. */
   kubeconfig(
     source: string,

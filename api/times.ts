@@ -38,3 +38,16 @@ export function readDuration(name: string, value: string | undefined): number | 
 export function inUtc(time: string | null): string | null {
   return time === null ? null : formatMicros(parseMicros(time)!);
 }
+
+/**
+ * A window that must have a beginning; it ends now unless told otherwise.
+ * @throws WhochangedError `invalid_request` for a time that is none, or a window that ends before it begins
+ */
+export function readWindow(query: { since: string; until?: string }): { since: string; until: string } {
+  const since = readTime('since', query.since);
+  const until = readTime('until', query.until) ?? formatMicros(Date.now() * 1000);
+  if (since !== undefined && since < until) return { since, until };
+  throw new WhochangedError('invalid_request', `since: expected a time before until (${until})`, {
+    hint: 'write it like since=2h, or since=2026-03-02T09:00:00Z',
+  });
+}

@@ -107,6 +107,12 @@ const questions: Record<string, (i: number) => string> = {
   'everything, 30 minutes': (i) =>
     `/v1/changes?all=true&since=${before(pick(times, i), 30)}&until=${pick(times, i)}`,
   'rejected requests': (i) => `/v1/changes?class=rejected&until=${pick(times, i)}`,
+  'density of a week': (i) =>
+    `/v1/changes/density?since=${before(pick(times, i), 10_080)}&until=${pick(times, i)}`,
+  'density of a namespace, 30 days': (i) =>
+    `/v1/changes/density?namespace=${pick(deployments, i)}&since=${before(pick(times, i), 43_200)}&until=${pick(times, i)}`,
+  'density of everything': () =>
+    `/v1/changes/density?since=${before([...times].sort()[0]!, 1440)}&until=${[...times].sort().at(-1)}`,
   'one change': (i) => `/v1/changes/${pick(ids, i)}`,
   'its state after': (i) => `/v1/changes/${pick(ids, i)}`,
   history: (i) => `${web(i)}/history`,

@@ -48,6 +48,12 @@ export interface System {
   stop(): Promise<void>;
 }
 
+/** Where `npm run build` puts the page, from the sources and from the build. */
+const PAGE_FOLDER = join(
+  import.meta.dirname,
+  import.meta.dirname.endsWith(join('dist', 'main')) ? '../web' : '../dist/web',
+);
+
 const AWAY =
   '\n  whochanged is up, and Postgres is away: audit events are kept in the spool until it is back.\n\n';
 
@@ -132,6 +138,7 @@ export async function start(
     registry,
     version: readVersion(),
     roles: config.roles,
+    pageFolder: PAGE_FOLDER,
     kubeconfig: (source, credential) =>
       webhookKubeconfig({ baseURL: publicURL, source, caPem: tls.authorityPem, ...credential }),
     issueClientCertificate: (commonName, days) => tls.issueClient(commonName, days),

@@ -14,6 +14,8 @@ const ALLOWED: Record<string, string[]> = {
   cli: ['core'],
   verify: ['core', 'store'],
   main: ['core', 'store', 'ingest', 'jobs', 'api', 'cli'],
+  // Of the API its types only: the page speaks HTTP.
+  web: ['core', 'api'],
 };
 
 /** core/ decides and does nothing else: hashing is its only use of the platform. */
@@ -22,7 +24,7 @@ const CORE_BUILTINS = ['node:crypto'];
 function filesOf(folder: string): string[] {
   return readdirSync(folder).flatMap((name) => {
     const path = join(folder, name);
-    return statSync(path).isDirectory() ? filesOf(path) : path.endsWith('.ts') ? [path] : [];
+    return statSync(path).isDirectory() ? filesOf(path) : /\.(ts|svelte)$/.test(path) ? [path] : [];
   });
 }
 

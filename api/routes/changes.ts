@@ -22,12 +22,13 @@ import {
 } from '../../store/queries/changes.js';
 import { findListCompleteness } from '../../store/queries/completeness.js';
 import { decodeCursor } from '../../store/queries/cursor.js';
+import { findDensity } from '../../store/queries/density.js';
 import { streamRows } from '../../store/queries/stream.js';
 import type { Api } from '../api.js';
 import { changeItem } from '../change-item.js';
 import { ChangeSchema, pageSchema, words } from '../change-schema.js';
 import { csvHeader, csvLine } from '../csv.js';
-import { readTime } from '../times.js';
+import { readTime, readWindow } from '../times.js';
 
 /** A parameter that may stand several times. */
 export function many<T extends ReturnType<typeof Type.String>>(item: T) {
@@ -199,6 +200,45 @@ export function changeRoutes({ server, auth }: Api): void {
       const ends: Record<string, string> = {};
       for (const { id, name } of await findClusters(db, undefined)) ends[name] = await findLastSeq(db, id);
       return ends;
+    },
+  );
+
+  const Density = Type.Object({
+    since: Type.String(),
+    until: Type.String(),
+    bucketSeconds: Type.Integer({ description: 'how much time each bucket holds' }),
+    items: Type.Array(
+      Type.Object({ at: Type.String({ description: 'where it begins' }), count: Type.Integer() }),
+      { description: 'buckets that hold anything, oldest first' },
+    ),
+  });
+  server.get(
+    '/v1/changes/density',
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'How many changes match, over time',
+        querystring: Type.Object({
+          ...FilterQuery,
+          since: Type.String({ description: 'RFC 3339, or 30m, 2h, 7d ago' }),
+          buckets: Type.Optional(
+            Type.Integer({ minimum: 10, maximum: 500, default: 120, description: 'at most' }),
+          ),
+        }),
+        response: { 200: Density },
+      },
+    },
+    async (request) => {
+      const { db } = auth.storeOf(request);
+      const { query } = request;
+      const { since, until } = readWindow(query);
+      const { seconds, items } = await findDensity(db, {
+        filter: { ...readFilter(query), since, until },
+        all: query.all ?? false,
+        buckets: query.buckets ?? 120,
+      });
+      return { since, until, bucketSeconds: seconds, items };
     },
   );
 

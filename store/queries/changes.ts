@@ -54,16 +54,14 @@ export async function statementsOf(
   limit: number | undefined,
 ): Promise<RawBuilder<ChangeRow>[]> {
   const { filter, all, ascending, after } = question;
-  const wanted = filter.classes ?? (all ? ATTEMPTS : []);
-  const attempts = wanted.filter((item) => EVENT_ONLY.has(item));
-  const onlyAttempts = filter.classes?.every((item) => EVENT_ONLY.has(item)) ?? false;
+  const attempts = attemptsOf(filter, all);
   const direction = ascending ? sql`asc` : sql`desc`;
   const beyond = ascending ? sql`>` : sql`<`;
   const statements: RawBuilder<ChangeRow>[] = [];
   for (const cluster of await findClusters(db, filter.clusters)) {
     const resolved = await resolveFilter(db, cluster.id, filter);
     if (!resolved) continue;
-    if (!onlyAttempts) {
+    if (!onlyAttempts(filter)) {
       const conditions = changeConditions(resolved, all);
       if (after)
         conditions.push(sql`(c.at, c.change_id) ${beyond} (${after.at}::timestamptz, ${after.id}::uuid)`);
@@ -79,13 +77,24 @@ export async function statementsOf(
   return statements;
 }
 
+/** The classes asked for that are told by events, without a row in `changes`. */
+export function attemptsOf(filter: ChangeFilter, all: boolean): EventClass[] {
+  return (filter.classes ?? (all ? ATTEMPTS : [])).filter((item) => EVENT_ONLY.has(item));
+}
+
+/** Whether nothing is asked for that has a row in `changes`. */
+export function onlyAttempts(filter: ChangeFilter): boolean {
+  return filter.classes?.every((item) => EVENT_ONLY.has(item)) ?? false;
+}
+
 /** Kinds, fields and labels are known of changes only. A tool that was never seen has made no request. */
-function canBeAttempt({ filter, userAgentIDs }: ResolvedFilter): boolean {
+export function canBeAttempt({ filter, userAgentIDs }: ResolvedFilter): boolean {
   if (userAgentIDs?.length === 0 && !filter.tools?.includes('unknown')) return false;
   return !filter.kinds?.length && !filter.fields?.length && !filter.labels?.length;
 }
 
-function attemptConditions(
+/** The conditions on rows of `events c`, joined with `objects o`. */
+export function attemptConditions(
   { clusterID, objectIDs, userIDs, userAgentIDs, exceptIDs, filter }: ResolvedFilter,
   classes: EventClass[],
 ): RawBuilder<unknown>[] {

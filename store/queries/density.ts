@@ -1,0 +1,75 @@
+import { type Kysely, type RawBuilder, sql } from 'kysely';
+import type { Database } from '../schema.js';
+import { type ChangeFilter, changeConditions, findClusters, resolveFilter } from './change-filter.js';
+import { attemptConditions, attemptsOf, canBeAttempt, onlyAttempts } from './changes.js';
+
+/** Widths that a person can read off an axis, in seconds: from a second to four weeks. */
+const WIDTHS = [
+  1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800,
+  604_800, 1_209_600, 2_419_200,
+];
+/** Where all buckets begin to be counted: a Monday, midnight UTC. */
+const ORIGIN = '2001-01-01T00:00:00Z';
+
+export interface DensityQuestion {
+  filter: ChangeFilter & { since: string; until: string };
+  all: boolean;
+  /** No more buckets than this. */
+  buckets: number;
+}
+
+export interface Density {
+  /** How much time a bucket holds. */
+  seconds: number;
+  /** Buckets that hold anything, oldest first; `at` is where one begins. */
+  items: Array<{ at: string; count: number }>;
+}
+
+/** The narrowest width that cuts a window into at most so many buckets. Times are RFC 3339. */
+export function widthOf(since: string, until: string, buckets: number): number {
+  const seconds = (Date.parse(until) - Date.parse(since)) / 1000;
+  // A window seldom begins where a bucket does, and so touches one bucket more than its length tells.
+  return WIDTHS.find((width) => seconds / width <= buckets - 1) ?? Math.ceil(seconds / (buckets - 1));
+}
+
+/** How many rows `findChanges` would list, by time. Counted in Postgres, by the index that the list would use. */
+export async function findDensity(db: Kysely<Database>, question: DensityQuestion): Promise<Density> {
+  const { filter, all } = question;
+  const seconds = widthOf(filter.since, filter.until, question.buckets);
+  const counts = new Map<string, number>();
+  for (const statement of await densityStatements(db, filter, all, seconds)) {
+    for (const { at, count } of (await statement.execute(db)).rows)
+      counts.set(at, (counts.get(at) ?? 0) + Number(count));
+  }
+  const items = [...counts].map(([at, count]) => ({ at, count }));
+  return { seconds, items: items.sort((a, b) => (a.at < b.at ? -1 : 1)) };
+}
+
+async function densityStatements(
+  db: Kysely<Database>,
+  filter: ChangeFilter,
+  all: boolean,
+  seconds: number,
+): Promise<Array<RawBuilder<{ at: string; count: string }>>> {
+  const bucket = sql`date_bin(make_interval(secs => ${seconds}), c.at, ${ORIGIN}::timestamptz)`;
+  const statements: Array<RawBuilder<{ at: string; count: string }>> = [];
+  for (const cluster of await findClusters(db, filter.clusters)) {
+    const resolved = await resolveFilter(db, cluster.id, filter);
+    if (!resolved) continue;
+    if (!onlyAttempts(filter))
+      statements.push(sql`
+        select ${bucket} as at, count(*) as count from changes c
+         where ${sql.join(changeConditions(resolved, all), sql` and `)} group by 1`);
+    const attempts = attemptsOf(filter, all);
+    // A request stands once, by its last stage, as in the list.
+    if (attempts.length > 0 && canBeAttempt(resolved))
+      statements.push(sql`
+        select ${bucket} as at, count(*) as count from events c
+          left join objects o on o.cluster_id = c.cluster_id and o.id = c.object_id
+         where ${sql.join(attemptConditions(resolved, attempts), sql` and `)}
+           and not exists (select from events later where later.cluster_id = c.cluster_id and later.at = c.at
+                              and later.request_id = c.request_id and later.stage > c.stage and later.class = c.class)
+         group by 1`);
+  }
+  return statements;
+}

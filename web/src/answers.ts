@@ -1,0 +1,70 @@
+import type { ChangeItem } from '../../api/change-schema.ts';
+
+export type Change = ChangeItem;
+export type FieldChange = NonNullable<ChangeItem['diff']>[number];
+export type ObjectItem = ChangeItem['object'];
+export type Certainty = FieldChange['certainty'];
+
+export interface Page<T> {
+  items: T[];
+  next: string | null;
+}
+
+/** GET /v1/changes/:id */
+export interface ChangeDetail extends Change {
+  requested?: string[];
+  decision?: { decision?: string; reason?: string };
+  annotations?: Record<string, string>;
+  latencyMs?: number;
+  sources: Array<{
+    source: string;
+    kind: string;
+    stages: Array<{ stage: string; seq: string; digest: string; object?: { bucket: string; key: string } }>;
+    agreement: 'only' | 'equal' | 'conflicting';
+  }>;
+  consequences: Change[];
+}
+
+/** GET /v1/changes/density */
+export interface Density {
+  since: string;
+  until: string;
+  bucketSeconds: number;
+  items: Array<{ at: string; count: number }>;
+}
+
+/** GET /v1/objects/.../state */
+export interface State {
+  exists: 'yes' | 'no' | 'unknown';
+  object: Record<string, unknown> | null;
+  certainty: Certainty;
+  at?: string;
+  change?: string;
+  notes: string[];
+  fields?: Array<{ path: string; value: unknown; certainty: Certainty; doubt?: string }>;
+}
+
+/** GET /v1/changes/:id/proof */
+export interface Proof {
+  index: number;
+  leaf: string;
+  hashes: string[];
+  checkpoint: string;
+  file: string;
+}
+
+/** GET /v1/sources */
+export interface Source {
+  name: string;
+  cluster: string;
+  kind: string;
+  health: {
+    state: 'ok' | 'silent' | 'never' | 'disabled';
+    lastReceivedAt: string | null;
+    lastEventAt: string | null;
+    lagSeconds: number | null;
+    events: number;
+    duplicates: number;
+    quarantined: number;
+  };
+}

@@ -1,0 +1,62 @@
+import { session } from './session.svelte.ts';
+
+/** How many questions wait for their answers. */
+let waiting = 0;
+const told = (by: number) => {
+  waiting += by;
+  document.documentElement.dataset.waiting = String(waiting);
+};
+
+export type Query = Record<string, string | number | boolean | readonly string[] | undefined>;
+
+/** What the API answered instead (RFC 9457), or that it couldn't be reached (status 0). */
+export class ApiProblem extends Error {
+  readonly status: number;
+  readonly hint: string | undefined;
+
+  constructor(status: number, detail: string, hint?: string) {
+    super(detail);
+    this.name = 'ApiProblem';
+    this.status = status;
+    this.hint = hint;
+  }
+}
+
+/** A query string with its question mark; lists repeat their name, what is undefined or empty is left out. */
+export function queryText(query: Query): string {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    for (const item of Array.isArray(value) ? (value as string[]) : [value])
+      if (item !== undefined && item !== '') parameters.append(name, String(item));
+  }
+  const text = parameters.toString();
+  return text && `?${text}`;
+}
+
+/** Asks the API with the session's token. @throws ApiProblem */
+export async function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
+  told(1);
+  try {
+    return await answerOf<T>(path, query, signal);
+  } finally {
+    told(-1);
+  }
+}
+
+async function answerOf<T>(path: string, query: Query, signal: AbortSignal | undefined): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(path + queryText(query), {
+      headers: { authorization: `Bearer ${session.token}` },
+      ...(signal && { signal }),
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiProblem(0, 'whochanged does not answer', 'it may be restarting: try again');
+  }
+  if (response.ok) return (await response.json()) as T;
+  const problem = (await response.json().catch(() => ({}))) as { detail?: string; hint?: string };
+  const detail = problem.detail ?? `the server answered ${response.status}`;
+  if (response.status === 401) session.close(detail);
+  throw new ApiProblem(response.status, detail, problem.hint);
+}
