@@ -54,6 +54,9 @@ const PAGE_FOLDER = join(
   import.meta.dirname.endsWith(join('dist', 'main')) ? '../web' : '../dist/web',
 );
 
+/** How long answers may take once we are told to stop: less than Kubernetes gives a pod. */
+const LAST_ANSWERS_MS = 15_000;
+
 const AWAY =
   '\n  whochanged is up, and Postgres is away: audit events are kept in the spool until it is back.\n\n';
 
@@ -190,7 +193,12 @@ export async function start(
   return {
     urls,
     stop: async () => {
+      // What is being answered is answered; a connection that stays open without an end must not keep us from ending.
+      const last = setTimeout(() => {
+        for (const { server } of [http, https]) server.closeAllConnections();
+      }, LAST_ANSWERS_MS);
       await Promise.all([http.close(), https.close()]);
+      clearTimeout(last);
       tls.stop();
       await ingest?.stop();
       await jobs?.stop();

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, inject, it, onTestFinished } from 'vitest';
@@ -84,3 +85,29 @@ it('tells its health and its metrics whatever its role, and answers questions on
   expect((await ask('/v1/changes')).status).toBe(404);
   expect((await ask('/ingest/v1/audit/default')).status).toBe(404);
 });
+
+it('ends though somebody keeps a request open that never comes to its end', async () => {
+  const database = await createEmptyDatabase();
+  onTestFinished(database.drop);
+  const folder = await mkdtemp(join(tmpdir(), 'whochanged-start-'));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const config = readConfig({
+    WHOCHANGED_DATA_DIR: folder,
+    DATABASE_URL: database.url,
+    WHOCHANGED_HTTP_PORT: '0',
+    WHOCHANGED_HTTPS_PORT: '0',
+    WHOCHANGED_HTTPS_HOST: '127.0.0.1',
+  });
+  const system = await start(config, createLogger('silent'), () => undefined);
+  const token = (await readFile(join(folder, 'admin-token'), 'utf8')).trim();
+  const socket = connect(Number(new URL(system.urls.http).port), '127.0.0.1');
+  onTestFinished(() => void socket.destroy());
+  const closed = new Promise((done) => socket.once('close', done).once('error', done));
+  socket.write(
+    `POST /v1/imports?cluster=c&name=n&sha256=${'0'.repeat(64)}&size=100 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${token}\r\n` +
+      'content-type: application/octet-stream\r\ncontent-length: 100\r\n\r\nhalf',
+  );
+  await new Promise((done) => setTimeout(done, 500));
+  await system.stop();
+  await closed;
+}, 60_000);
