@@ -23,6 +23,7 @@ import { changeRoutes } from './routes/changes.js';
 import { commitRoutes } from './routes/commits.js';
 import { completenessRoutes } from './routes/completeness.js';
 import { eventRoutes } from './routes/events.js';
+import { gateRoutes } from './routes/gate.js';
 import { healthRoutes } from './routes/health.js';
 import { hookRoutes } from './routes/hooks.js';
 import { hostRoutes } from './routes/hosts.js';
@@ -36,6 +37,7 @@ import { s3SourceRoutes } from './routes/s3-sources.js';
 import { sourceRoutes } from './routes/sources.js';
 import { ticketRoutes } from './routes/tickets.js';
 import { tokenRoutes } from './routes/tokens.js';
+import { verifyRoutes } from './routes/verify.js';
 import { whoamiRoutes } from './routes/whoami.js';
 
 /** What every route file is given. */
@@ -126,5 +128,7 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     ticketRoutes(api);
     hostRoutes(api);
     hookRoutes(api);
+    verifyRoutes(api);
+    gateRoutes(api);
   });
 }

@@ -2,8 +2,10 @@ import type { Readable } from 'node:stream';
 import type { Kysely } from 'kysely';
 import type { Pool } from 'pg';
 import type { Registry } from 'prom-client';
+import type { GateSettings } from '../core/gate/decision.js';
 import type { GitProtocol } from '../core/git/repo-url.js';
 import type { HookSecrets } from '../core/hosts/hook-secrets.js';
+import type { GateMeans } from '../store/gate/judge-admission.js';
 import type { Database } from '../store/schema.js';
 import type { Auth } from './auth.js';
 
@@ -54,6 +56,15 @@ export interface ApiDeps {
     source: string,
     credential: { token?: string; clientCertificate?: { certificatePem: string; keyPem: string } },
   ): string;
+  /** What commits are judged with, where it isn't the job that does. */
+  gate: GateMeans;
+  /** The ValidatingWebhookConfiguration, as YAML. */
+  gateManifest(parts: {
+    cluster: string;
+    settings: GateSettings;
+    timeoutSeconds: number;
+    exempt: readonly string[];
+  }): string;
   issueClientCertificate(
     commonName: string,
     days: number,

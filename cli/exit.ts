@@ -1,5 +1,14 @@
 /** Exit codes that scripts can rely on; docs/cli.md lists them. */
-export const EXIT = { ok: 0, found: 0, nothing: 1, usage: 2, auth: 3, notFound: 4, failed: 5 } as const;
+export const EXIT = {
+  ok: 0,
+  found: 0,
+  nothing: 1,
+  usage: 2,
+  auth: 3,
+  notFound: 4,
+  failed: 5,
+  unknown: 6,
+} as const;
 
 /** An error for the person at the terminal: what is wrong, and what to do. */
 export class CliError extends Error {

@@ -53,6 +53,8 @@ export interface Config {
   /** The secrets of webhooks. */
   hooksFile: string | undefined;
   identitiesFile: string | undefined;
+  /** The longest that deciding about an admission request may take. */
+  gateDeadlineMs: number;
   /** What changes are held to. */
   policyFile: string | undefined;
   s3: {
@@ -157,6 +159,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     hostSyncSeconds: reader.integer('WHOCHANGED_HOST_SYNC_SECONDS', 300, 10, 86_400),
     hooksFile: reader.file('WHOCHANGED_HOOKS_FILE'),
     identitiesFile: reader.file('WHOCHANGED_IDENTITIES_FILE'),
+    gateDeadlineMs: reader.integer('WHOCHANGED_GATE_DEADLINE_MS', 1000, 10, 25_000),
     policyFile: reader.file('WHOCHANGED_POLICY_FILE'),
     s3: {
       concurrency: reader.integer('WHOCHANGED_S3_CONCURRENCY', 8, 1, 256),

@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import fastify, { type FastifyInstance, LogController } from 'fastify';
 import type { Logger } from 'pino';
 import { setProblemHandler } from '../api/problem.js';
+import type { GateParts } from '../ingest/admission/gate.js';
+import { registerAdmission } from '../ingest/admission/route.js';
 import { registerWebhook, type WebhookParts } from '../ingest/webhook/route.js';
 import type { TlsMaterial } from './tls.js';
 
@@ -15,6 +17,7 @@ export interface ServerParts {
   log: Logger;
   tls: TlsMaterial | undefined;
   webhook: WebhookParts | undefined;
+  gate?: GateParts | undefined;
   registerApi: ((server: FastifyInstance) => Promise<void>) | undefined;
 }
 
@@ -55,8 +58,10 @@ export async function buildServer(parts: ServerParts): Promise<FastifyInstance> 
     }
     done();
   });
-  const { webhook } = parts;
+  const { webhook, gate } = parts;
   if (webhook) await server.register(async (scope) => registerWebhook(scope, webhook));
+  if (webhook && gate)
+    await server.register(async (scope) => registerAdmission(scope, webhook.registry, gate));
   if (parts.registerApi) await parts.registerApi(server);
   parts.tls?.onChange((next) => {
     (

@@ -8,6 +8,7 @@ import { Auth } from '../api/auth.js';
 import type { ApiDeps } from '../api/deps.js';
 import { readVersion } from '../cli/version.js';
 import { scanText } from '../core/redact/scan.js';
+import { webhookManifest } from '../ingest/admission/manifest.js';
 import { FORMATS } from '../ingest/formats/format.js';
 import { webhookKubeconfig } from '../ingest/webhook/kubeconfig.js';
 import { attributeJob } from '../jobs/attribute.js';
@@ -20,6 +21,7 @@ import { fetchReposJob } from '../jobs/git/fetch-repos.js';
 import { createGitMetrics } from '../jobs/git/metrics.js';
 import { syncHostsJob } from '../jobs/hosts/sync-hosts.js';
 import type { Job } from '../jobs/job.js';
+import { linkDecisionsJob } from '../jobs/link-decisions.js';
 import { linksJob } from '../jobs/links.js';
 import { partitionsJob } from '../jobs/partitions.js';
 import { checkpointJob, sequenceLogJob } from '../jobs/proof-log.js';
@@ -32,6 +34,7 @@ import { peopleOf } from '../store/verdicts/people.js';
 import { authenticators } from './authenticators.js';
 import type { Config } from './config.js';
 import { prepareFirstStart, welcome } from './first-start.js';
+import { type GateRole, startGate } from './gate-role.js';
 import { openHookSecrets } from './hooks-file.js';
 import { loadIdentities } from './identities.js';
 import { type IngestRole, startIngest } from './ingest-role.js';
@@ -88,8 +91,10 @@ export async function start(
   const has = (role: Config['roles'][number]) => config.roles.includes(role);
   let jobs: JobRunner | undefined;
   let ingest: IngestRole | undefined;
+  let gate: GateRole | undefined;
   const poke = () => jobs?.poke('attribute');
   if (has('ingest')) ingest = await startIngest(config, store.pool, registry, log, poke);
+  if (ingest) gate = startGate(config, store, ingest, judging, registry, log);
   store.ready.then(
     () => ingest?.s3.start(),
     () => undefined,
@@ -116,6 +121,7 @@ export async function start(
       attributeJob(),
       linksJob(policy),
       verdictsJob(judging),
+      linkDecisionsJob(),
       syncHostsJob({
         credentials: places,
         syncSeconds: config.hostSyncSeconds,
@@ -144,6 +150,8 @@ export async function start(
     pageFolder: PAGE_FOLDER,
     kubeconfig: (source, credential) =>
       webhookKubeconfig({ baseURL: publicURL, source, caPem: tls.authorityPem, ...credential }),
+    gate: { ...judging, pool: store.pool },
+    gateManifest: (parts) => webhookManifest({ baseURL: publicURL, caPem: tls.authorityPem, ...parts }),
     issueClientCertificate: (commonName, days) => tls.issueClient(commonName, days),
     replay: ingest?.replay,
     importFile: ingest?.importFile,
@@ -162,6 +170,7 @@ export async function start(
     log,
     webhook: ingest?.webhook,
     registerApi: (server: FastifyInstance) => registerApi(server, deps),
+    gate: gate?.parts,
   };
   const http = await buildServer({ ...parts, tls: undefined });
   const https = await buildServer({ ...parts, tls });
@@ -200,6 +209,7 @@ export async function start(
       await Promise.all([http.close(), https.close()]);
       clearTimeout(last);
       tls.stop();
+      await gate?.stop();
       await ingest?.stop();
       await jobs?.stop();
       await jobsPool?.end();

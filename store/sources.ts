@@ -4,6 +4,8 @@ import type { ClientBase, Pool } from 'pg';
 export interface SourceCredentials {
   sourceID: number;
   clusterID: number;
+  /** The cluster's name. */
+  cluster: string;
   name: string;
   credentials: Array<{ kind: 'token' | 'client_cert'; sha256: string; expiresAt: number | null }>;
 }
@@ -13,20 +15,23 @@ export async function findSourceCredentials(pool: Pool): Promise<SourceCredentia
   const { rows } = await pool.query<{
     id: number;
     cluster_id: number;
+    cluster: string;
     name: string;
     credentials: Array<{ kind: 'token' | 'client_cert'; sha256: string; expiresAt: number | null }> | null;
   }>(
-    `select s.id, s.cluster_id, s.name, json_agg(json_build_object(
+    `select s.id, s.cluster_id, k.name as cluster, s.name, json_agg(json_build_object(
               'kind', c.kind, 'sha256', encode(c.secret_sha256, 'hex'),
               'expiresAt', extract(epoch from c.expires_at) * 1000)) filter (where c.id is not null) as credentials
        from sources s
+       join clusters k on k.id = s.cluster_id
        left join source_credentials c on c.source_id = s.id and c.revoked_at is null
       where s.disabled_at is null and s.kind = 'webhook'
-      group by s.id order by s.id`,
+      group by s.id, k.name order by s.id`,
   );
   return rows.map((row) => ({
     sourceID: row.id,
     clusterID: row.cluster_id,
+    cluster: row.cluster,
     name: row.name,
     credentials: row.credentials ?? [],
   }));

@@ -23,12 +23,14 @@ import {
 import { findListCompleteness } from '../../store/queries/completeness.js';
 import { decodeCursor } from '../../store/queries/cursor.js';
 import { findDensity } from '../../store/queries/density.js';
+import { findGateDecisionsOf } from '../../store/queries/gate-decisions.js';
 import { streamRows } from '../../store/queries/stream.js';
 import type { Api } from '../api.js';
 import { changeItem } from '../change-item.js';
 import { ChangeSchema, pageSchema, words } from '../change-schema.js';
 import { csvHeader, csvLine } from '../csv.js';
 import { readTime, readWindow } from '../times.js';
+import { GateDecision, gateDecisionItem } from './gate.js';
 
 /** A parameter that may stand several times. */
 export function many<T extends ReturnType<typeof Type.String>>(item: T) {
@@ -312,6 +314,9 @@ export function changeRoutes({ server, auth }: Api): void {
     events: Type.Array(Type.Object({ eventID: Type.String(), stage: Type.String(), source: Type.String() })),
     sources: Type.Array(Told, { description: 'every source that told of this request, the first one first' }),
     consequences: Type.Array(ChangeSchema),
+    gate: Type.Array(GateDecision, {
+      description: 'what the gate said of the request before it was carried out',
+    }),
   });
 
   server.get(
@@ -335,6 +340,7 @@ export function changeRoutes({ server, auth }: Api): void {
         ...changeItem({ ...row, diff: detail.diff ?? null }),
         ...detail.extra,
         consequences: consequences.map(changeItem),
+        gate: (await findGateDecisionsOf(db, row.cluster, row.change_id)).map(gateDecisionItem),
       };
     },
   );

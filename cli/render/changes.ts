@@ -48,6 +48,16 @@ export interface FieldChange {
   certainty: string;
 }
 
+interface GateItem {
+  id: string;
+  outcome: string;
+  mode: string;
+  verdict: string | null;
+  reason: string | null;
+  detail: string;
+  event: { agrees: boolean } | null;
+}
+
 export interface View {
   width: number;
   colors: Colors;
@@ -185,6 +195,7 @@ export function renderChange(change: Change & Detail, view: View): string {
       `${[change.tool.name, change.tool.version].filter(Boolean).join(' ')}${change.sourceIPs ? ` from ${change.sourceIPs.join(', ')}` : ''}`,
     ],
     ['Allowed by', change.decision?.reason],
+    ...(change.gate ?? []).map((item): [string, string] => ['Gate', gateText(item)]),
     ['Because', causeText(change)],
     [
       'Known',
@@ -233,6 +244,7 @@ export interface Detail {
   latencyMs?: number;
   decision?: { decision?: string; reason?: string };
   consequences?: Change[];
+  gate?: GateItem[];
   sources?: Array<{
     source: string;
     kind: string;
@@ -264,4 +276,11 @@ function linesOf(value: unknown): string[] {
 
 function valueText(value: unknown): string {
   return Array.isArray(value) ? value.join(', ') : JSON.stringify(value);
+}
+
+/** What the gate said before it was carried out. */
+function gateText({ outcome, mode, verdict, reason, detail, id, event }: GateItem): string {
+  const said = verdict === null ? 'undecided' : reason === null ? verdict : `${verdict}(${reason})`;
+  const doubt = event?.agrees === false ? ' [the event is of another user or object]' : '';
+  return `${outcome} (${mode}): ${said}: ${detail}; decision ${id}${doubt}`;
 }

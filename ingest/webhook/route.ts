@@ -58,7 +58,8 @@ export async function registerWebhook(
   );
 }
 
-function presentedBy(request: FastifyRequest): PresentedCredential {
+/** The credential that a request carries. */
+export function presentedBy(request: FastifyRequest): PresentedCredential {
   const presented: PresentedCredential = {};
   const match = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '');
   if (match) presented.token = match[1]!;

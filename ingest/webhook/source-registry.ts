@@ -84,10 +84,29 @@ export class SourceRegistry {
 
   /** @throws WhochangedError `unauthenticated`, the same whether the source or the credential is wrong */
   async authenticate(name: string, presented: PresentedCredential): Promise<SourceCredentials> {
-    let source = this.#match(name, presented);
+    return this.#authenticate(name, () => this.#match(name, presented));
+  }
+
+  /**
+   * The same for the name of a source or of a cluster, of which any source's credential counts: each of several
+   * apiservers calls the one webhook of its cluster with its own.
+   * @throws WhochangedError `unauthenticated`
+   */
+  async authenticateAny(name: string, presented: PresentedCredential): Promise<SourceCredentials> {
+    return this.#authenticate(name, () => {
+      const names = [...this.#sources.values()].filter((source) => source.cluster === name);
+      return (
+        this.#match(name, presented) ??
+        names.map((source) => this.#match(source.name, presented)).find((source) => source !== undefined)
+      );
+    });
+  }
+
+  async #authenticate(name: string, match: () => SourceCredentials | undefined): Promise<SourceCredentials> {
+    let source = match();
     if (!source && Date.now() - this.#refreshedAt > MIN_REFRESH_MS) {
       await this.refresh();
-      source = this.#match(name, presented);
+      source = match();
     }
     if (source) return source;
     throw new WhochangedError('unauthenticated', `no valid credential for source "${name.slice(0, 63)}"`, {

@@ -34,6 +34,7 @@ const ROLE_OF: Record<string, 'none' | 'operator' | 'admin'> = {
   'POST /v1/hooks/senders/{sender}/tickets': 'none',
   'POST /v1/approvals/import': 'admin',
   'POST /v1/tickets/import': 'admin',
+  'POST /v1/attestations': 'operator',
   'GET /v1/log/verify': 'admin',
   'GET /v1/access-events': 'admin',
   'GET /v1/tokens': 'admin',

@@ -7,8 +7,11 @@ import { Auth } from '../../api/auth.js';
 import { fillLedger } from '../../bench/fill.js';
 import { Traffic } from '../../bench/traffic.js';
 import { NO_HOOK_SECRETS } from '../../core/hosts/hook-secrets.js';
+import { loadIdentities } from '../../main/identities.js';
+import { BUILT_IN_POLICY } from '../../main/policy-file.js';
 import { createApiToken } from '../../store/api-tokens.js';
 import type { Database } from '../../store/schema.js';
+import { peopleOf } from '../../store/verdicts/people.js';
 import { startReceiver, type TestReceiver } from '../harness/receiver.js';
 
 /** Enough for the planner to shun what reads a whole table; bench/questions.ts measures at any size. */
@@ -44,6 +47,13 @@ beforeAll(async () => {
     roles: ['api'],
     pageFolder: '/nonexistent',
     kubeconfig: () => '',
+    gate: {
+      pool,
+      policy: () => Promise.resolve(BUILT_IN_POLICY),
+      git: undefined,
+      people: peopleOf(loadIdentities(undefined)),
+    },
+    gateManifest: () => '',
     issueClientCertificate: () => Promise.reject(new Error('not asked for')),
     replay: undefined,
     importFile: undefined,
