@@ -30,6 +30,7 @@ import { hostRoutes } from './routes/hosts.js';
 import { importRoutes } from './routes/imports.js';
 import { logRoutes } from './routes/log.js';
 import { objectRoutes } from './routes/objects.js';
+import { policyRoutes } from './routes/policy.js';
 import { pullRequestRoutes } from './routes/pull-requests.js';
 import { quarantineRoutes } from './routes/quarantine.js';
 import { repoRoutes } from './routes/repos.js';
@@ -37,6 +38,7 @@ import { s3SourceRoutes } from './routes/s3-sources.js';
 import { sourceRoutes } from './routes/sources.js';
 import { ticketRoutes } from './routes/tickets.js';
 import { tokenRoutes } from './routes/tokens.js';
+import { verdictRoutes } from './routes/verdicts.js';
 import { verifyRoutes } from './routes/verify.js';
 import { whoamiRoutes } from './routes/whoami.js';
 
@@ -114,6 +116,7 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     eventRoutes(api);
     completenessRoutes(api);
     logRoutes(api);
+    policyRoutes(api);
     quarantineRoutes(api);
     sourceRoutes(api);
     s3SourceRoutes(api);
@@ -130,5 +133,6 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     hookRoutes(api);
     verifyRoutes(api);
     gateRoutes(api);
+    verdictRoutes(api);
   });
 }

@@ -1,4 +1,5 @@
 import { podOf, serviceAccountOf } from '../core/actors.js';
+import type { VerdictName } from '../core/verdict/verdict.js';
 import type { ChangeRow } from '../store/queries/change-rows.js';
 import type { ChangeItem } from './change-schema.js';
 
@@ -85,7 +86,38 @@ export function changeItem(row: ChangeRow): ChangeItem {
     requestURI: row.request_uri,
     ...(row.event_id && { eventID: row.event_id }),
     ...attributionItem(row),
+    ...verdictItem(row),
   };
+}
+
+function verdictItem(row: ChangeRow): Pick<ChangeItem, 'link' | 'approval' | 'verdict'> {
+  const approvers = [...new Set(row.approvers ?? [])];
+  const pullRequests = [...new Map((row.pull_requests ?? []).map((one) => [one.url, one])).values()];
+  return {
+    ...(row.link_rule && {
+      link: { rule: row.link_rule, strength: row.link_strength!, sources: row.link_sources ?? [] },
+    }),
+    ...((approvers.length > 0 || pullRequests.length > 0) && { approval: { approvers, pullRequests } }),
+    ...(row.verdict && {
+      verdict: {
+        verdict: row.verdict,
+        ...(row.verdict_reason && { reason: row.verdict_reason }),
+        environment: row.verdict_environment!,
+        final: row.verdict_final!,
+        ...rootItem(row.verdict_root_change_id, row.verdict_root, row.verdict_root_reason),
+      },
+    }),
+  };
+}
+
+/** What is said of the change behind a consequence. */
+export function rootItem(
+  changeID: string | null,
+  verdict: VerdictName | null,
+  reason: string | null,
+): { root?: { changeID: string; verdict?: VerdictName; reason?: string } } {
+  if (changeID === null) return {};
+  return { root: { changeID, ...(verdict && { verdict }), ...(reason && { reason }) } };
 }
 
 /** A field change is as sure as the less sure of the two states it was found between. */

@@ -1,5 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { FLAGS } from '../core/change.js';
+import { LINK_RULES, STRENGTHS } from '../core/links/link.js';
+import { VERDICTS } from '../core/verdict/verdict.js';
 import { CERTAINTIES, CHANGE_KINDS, EVENT_CLASSES, OUTCOMES, PATCH_TYPES } from '../core/vocabulary.js';
 
 /** A closed list of words as a JSON schema that people can read. */
@@ -49,6 +51,30 @@ const CauseSchema = Type.Object({
   summary: Type.Optional(Type.String()),
 });
 
+export const SourceSchema = Type.Object({
+  repository: Type.String({ description: 'as the controller or pipeline names it' }),
+  path: Type.Optional(Type.String()),
+  ref: Type.Optional(Type.String()),
+  revision: Type.String({ description: 'as told: a SHA, main@sha1:..., a chart\u2019s version' }),
+  sha: Type.Optional(Type.String({ description: 'the commit; not there: it has none, or none is told' })),
+  chart: Type.Optional(Type.String()),
+});
+
+export const PullRequestSchema = Type.Object({
+  number: Type.Integer(),
+  url: Type.String(),
+  title: Type.String(),
+});
+
+export const RootVerdictSchema = Type.Object(
+  {
+    changeID: Type.String(),
+    verdict: Type.Optional(words(VERDICTS)),
+    reason: Type.Optional(Type.String()),
+  },
+  { description: 'of a consequence: the change that gave it its content, and what is said of that one' },
+);
+
 export const ChangeSchema = Type.Object(
   {
     id: Type.String(),
@@ -90,6 +116,31 @@ export const ChangeSchema = Type.Object(
         root: Type.Optional(ObjectSchema),
         trigger: Type.Optional(CauseSchema),
         content: Type.Optional(CauseSchema),
+      }),
+    ),
+    link: Type.Optional(
+      Type.Object(
+        {
+          rule: words(LINK_RULES),
+          strength: words(STRENGTHS),
+          sources: Type.Array(SourceSchema),
+        },
+        { description: 'what ties it to commits; weak: for display only' },
+      ),
+    ),
+    approval: Type.Optional(
+      Type.Object({
+        approvers: Type.Array(Type.String()),
+        pullRequests: Type.Array(PullRequestSchema),
+      }),
+    ),
+    verdict: Type.Optional(
+      Type.Object({
+        verdict: words(VERDICTS),
+        reason: Type.Optional(Type.String()),
+        environment: Type.String(),
+        final: Type.Boolean({ description: 'false: late evidence is still waited for' }),
+        root: Type.Optional(RootVerdictSchema),
       }),
     ),
   },

@@ -23,17 +23,33 @@ const COLUMNS: ReadonlyArray<
   ['root', (item) => item.attribution?.root?.text],
   ['trigger', (item) => item.attribution?.trigger?.id],
   ['triggered_by', (item) => item.attribution?.trigger?.actor],
+  ['commits', (item) => commitsOf(item).join(' ')],
+  ['link', (item) => item.link && `${item.link.rule} ${item.link.strength}`],
+  ['pull_requests', (item) => item.approval?.pullRequests.map(({ url }) => url).join(' ')],
+  ['approvers', (item) => item.approval?.approvers.join(' ')],
+  ['verdict', (item) => item.verdict?.verdict],
+  ['reason', (item) => item.verdict?.reason],
+  ['environment', (item) => item.verdict?.environment],
+  ['root_verdict', (item) => item.verdict?.root?.verdict],
   ['audit_id', (item) => item.auditID],
   ['id', (item) => item.id],
 ];
 
-export function csvHeader(): string {
-  return `${COLUMNS.map(([name]) => name).join(',')}\r\n`;
+function commitsOf(item: ChangeItem): string[] {
+  return item.link?.sources.flatMap(({ sha }) => sha ?? []) ?? [];
 }
 
-/** RFC 4180. A cell that a spreadsheet would take for a formula is made text by an apostrophe. */
+export function csvHeader(): string {
+  return csvCells(COLUMNS.map(([name]) => name));
+}
+
 export function csvLine(item: ChangeItem): string {
-  return `${COLUMNS.map(([, value]) => cell(value(item))).join(',')}\r\n`;
+  return csvCells(COLUMNS.map(([, value]) => value(item)));
+}
+
+/** A line by RFC 4180. A cell that a spreadsheet would take for a formula is made text by an apostrophe. */
+export function csvCells(cells: ReadonlyArray<string | number | undefined>): string {
+  return `${cells.map(cell).join(',')}\r\n`;
 }
 
 function cell(value: string | number | undefined): string {

@@ -6,7 +6,10 @@ import type { GateSettings } from '../core/gate/decision.js';
 import type { GitProtocol } from '../core/git/repo-url.js';
 import type { HookSecrets } from '../core/hosts/hook-secrets.js';
 import type { GateMeans } from '../store/gate/judge-admission.js';
+import type { LoadedPolicy } from '../store/policies.js';
 import type { Database } from '../store/schema.js';
+import type { GitAnswers } from '../store/verdicts/commit-facts.js';
+import type { People } from '../store/verdicts/judge.js';
 import type { Auth } from './auth.js';
 
 export interface ReplayResult {
@@ -84,6 +87,8 @@ export interface ApiDeps {
   hookSecrets(): HookSecrets;
   /** By what repositories may be fetched. */
   repoProtocols: readonly GitProtocol[];
+  /** What verdicts are made with: for dry runs of other policies. */
+  judging: { policy: () => Promise<LoadedPolicy>; git: GitAnswers | undefined; people: People };
   spoolStatus: (() => { bytes: number }) | undefined;
   /** Called when sources, their credentials or what is to be read of them have changed. */
   sourcesChanged(): void;

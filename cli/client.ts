@@ -59,15 +59,25 @@ export class Client {
     return this.#answer(response);
   }
 
-  /** The answer's body as it comes, for exports. */
-  async *stream(path: string, query: Query): AsyncGenerator<Buffer> {
-    const response = await this.#send('GET', path, query, undefined);
+  /** The answer's body as it comes, for exports; with a body to send, by POST. */
+  async *stream(path: string, query: Query, body?: object): AsyncGenerator<Buffer> {
+    const response = await this.#send(body === undefined ? 'GET' : 'POST', path, query, body);
     if (response.statusCode !== 200)
       throw this.#problem(response.statusCode ?? 0, await this.#text(response));
     try {
       for await (const chunk of response) yield chunk as Buffer;
     } catch (error) {
       throw this.#broken(error);
+    }
+  }
+
+  /** The lines of an answer in NDJSON as they come. */
+  async *lines<T>(path: string, query: Query, body?: object): AsyncGenerator<T> {
+    let rest = '';
+    for await (const chunk of this.stream(path, query, body)) {
+      const lines = (rest + chunk.toString('utf8')).split('\n');
+      rest = lines.pop()!;
+      for (const line of lines) yield JSON.parse(line) as T;
     }
   }
 

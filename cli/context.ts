@@ -52,6 +52,13 @@ interface Item {
   id?: string | number;
   name?: string;
   eventID?: string;
+  changeID?: string;
+  change?: { id: string };
+}
+
+/** What `-o name` prints of an item: what another command takes. */
+function nameOf(item: Item): string | number {
+  return item.change?.id ?? item.changeID ?? item.name ?? item.id ?? item.eventID ?? '';
 }
 
 /** Machine-readable forms that are the same for every answer; false where the command has its own table to draw. */
@@ -72,7 +79,7 @@ export function writeStructured(
       for (const item of items ?? [value]) context.out(`${JSON.stringify(item)}\n`);
       return true;
     case 'name':
-      for (const item of items ?? []) context.out(`${item.name ?? item.id ?? item.eventID ?? ''}\n`);
+      for (const item of items ?? []) context.out(`${nameOf(item)}\n`);
       return true;
     case 'csv':
       context.out(csv(items ?? []));

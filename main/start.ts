@@ -160,6 +160,7 @@ export async function start(
     pokeJob: (name) => jobs?.poke(name),
     hookSecrets: openHookSecrets(config.hooksFile, log),
     repoProtocols: config.git.protocols,
+    judging,
     spoolStatus: ingest?.spoolStatus,
     sourcesChanged: () => {
       void ingest?.webhook.registry.refresh();

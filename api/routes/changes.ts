@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import type { Pool } from 'pg';
 import { type Static, Type } from 'typebox';
 import { STAGES } from '../../core/audit-event.js';
 import { COMPLETENESS_VERDICTS } from '../../core/completeness/counters.js';
@@ -7,6 +8,7 @@ import { WhochangedError } from '../../core/errors.js';
 import { AGREEMENTS } from '../../core/provenance.js';
 import { resourceOf } from '../../core/resource-names.js';
 import { formatMicros } from '../../core/timestamp.js';
+import { VERDICTS } from '../../core/verdict/verdict.js';
 import { CHANGE_KINDS, EVENT_CLASSES } from '../../core/vocabulary.js';
 import { findBody, findChangeDetail } from '../../store/queries/change-detail.js';
 import type { ChangeFilter } from '../../store/queries/change-filter.js';
@@ -23,13 +25,16 @@ import {
 import { findListCompleteness } from '../../store/queries/completeness.js';
 import { decodeCursor } from '../../store/queries/cursor.js';
 import { findDensity } from '../../store/queries/density.js';
+import { findDeployedCommits } from '../../store/queries/deployed-commits.js';
 import { findGateDecisionsOf } from '../../store/queries/gate-decisions.js';
 import { streamRows } from '../../store/queries/stream.js';
+import { findVerdictsOf } from '../../store/queries/verdicts.js';
 import type { Api } from '../api.js';
 import { changeItem } from '../change-item.js';
 import { ChangeSchema, pageSchema, words } from '../change-schema.js';
 import { csvHeader, csvLine } from '../csv.js';
 import { readTime, readWindow } from '../times.js';
+import { LinkSchema, linkItem, VerdictSchema, verdictItem } from '../verdict-schema.js';
 import { GateDecision, gateDecisionItem } from './gate.js';
 
 /** A parameter that may stand several times. */
@@ -52,6 +57,11 @@ const FilterQuery = {
   verb: many(Type.String()),
   kind: Type.Optional(Type.Union([words(CHANGE_KINDS), Type.Array(words(CHANGE_KINDS))])),
   class: Type.Optional(Type.Union([words(EVENT_CLASSES), Type.Array(words(EVENT_CLASSES))])),
+  verdict: Type.Optional(Type.Union([words(VERDICTS), Type.Array(words(VERDICTS))])),
+  commit: many(
+    Type.String({ description: 'changes that brought this commit: a SHA, or 7 digits and more of it' }),
+  ),
+  pr: many(Type.String({ description: 'changes that brought a pull request: 7, or repo#7' })),
   field: many(Type.String({ description: 'a field path; stands for all below it; [*] for any list item' })),
   since: Type.Optional(Type.String({ description: 'RFC 3339, or 30m, 2h, 7d ago' })),
   until: Type.Optional(Type.String({ description: 'not included' })),
@@ -77,8 +87,8 @@ const ListQuery = Type.Object({
 
 type Filters = Static<ReturnType<typeof Type.Object<typeof FilterQuery>>>;
 
-/** The question that a query string asks. */
-export function readFilter(query: Filters): ChangeFilter {
+/** The question that a query string asks; the commits that it names are looked up by `readCommits`. */
+export function readFilter(query: Omit<Filters, 'commit' | 'pr'>): ChangeFilter {
   const lists = {
     clusters: listOf(query.cluster),
     namespaces: listOf(query.namespace),
@@ -90,6 +100,7 @@ export function readFilter(query: Filters): ChangeFilter {
     verbs: listOf(query.verb),
     kinds: listOf(query.kind),
     classes: listOf(query.class),
+    verdicts: listOf(query.verdict),
     fields: listOf(query.field)?.map((path) =>
       formatFieldPath(parseFieldPath(path)).replaceAll('[="*"]', '[*]'),
     ),
@@ -99,7 +110,15 @@ export function readFilter(query: Filters): ChangeFilter {
   return Object.fromEntries(Object.entries(lists).filter(([, value]) => value !== undefined)) as ChangeFilter;
 }
 
-function listOf<T>(value: T | T[] | undefined): T[] | undefined {
+/** The commits that a query string names. All that comes of it is asked for within what the caller may see. */
+async function readCommits(query: Filters, db: Pick<Pool, 'query'>): Promise<Pick<ChangeFilter, 'commits'>> {
+  const commits = listOf(query.commit) ?? [];
+  const pullRequests = listOf(query.pr) ?? [];
+  if (commits.length + pullRequests.length === 0) return {};
+  return { commits: await findDeployedCommits(db, commits, pullRequests) };
+}
+
+export function listOf<T>(value: T | T[] | undefined): T[] | undefined {
   return value === undefined ? undefined : Array.isArray(value) ? value : [value];
 }
 
@@ -123,7 +142,7 @@ const Completeness = Type.Object(
 
 const TAGS = ['changes'];
 
-export function changeRoutes({ server, auth }: Api): void {
+export function changeRoutes({ server, deps, auth }: Api): void {
   const onRequest = auth.requireWithin('reader');
 
   server.get(
@@ -145,7 +164,7 @@ export function changeRoutes({ server, auth }: Api): void {
     async (request) => {
       const { db } = auth.storeOf(request);
       const { query } = request;
-      const filter = readFilter(query);
+      const filter = { ...readFilter(query), ...(await readCommits(query, deps.pool)) };
       const limit = query.limit ?? 50;
       if (query.after_seq !== undefined) {
         const [cluster, ...others] = await findClusters(db, filter.clusters);
@@ -236,7 +255,7 @@ export function changeRoutes({ server, auth }: Api): void {
       const { query } = request;
       const { since, until } = readWindow(query);
       const { seconds, items } = await findDensity(db, {
-        filter: { ...readFilter(query), since, until },
+        filter: { ...readFilter(query), ...(await readCommits(query, deps.pool)), since, until },
         all: query.all ?? false,
         buckets: query.buckets ?? 120,
       });
@@ -260,7 +279,7 @@ export function changeRoutes({ server, auth }: Api): void {
         const { db, pool } = auth.storeOf(request);
         const { query } = request;
         const question: ChangeQuestion = {
-          filter: readFilter(query),
+          filter: { ...readFilter(query), ...(await readCommits(query, deps.pool)) },
           all: query.all ?? false,
           ascending: query.order === 'asc',
           after: undefined,
@@ -317,6 +336,10 @@ export function changeRoutes({ server, auth }: Api): void {
     gate: Type.Array(GateDecision, {
       description: 'what the gate said of the request before it was carried out',
     }),
+    links: Type.Array(LinkSchema, { description: 'every way in which it may be tied to commits, in order' }),
+    verdicts: Type.Array(VerdictSchema, {
+      description: 'as they were given, the newest first: the one that holds',
+    }),
   });
 
   server.get(
@@ -331,14 +354,18 @@ export function changeRoutes({ server, auth }: Api): void {
       },
     },
     async (request) => {
-      const { db } = auth.storeOf(request);
+      const store = auth.storeOf(request);
+      const { db } = store;
       const row = await findChange(db, request.params.id);
       if (!row) throw new WhochangedError('not_found', `no change has the id ${request.params.id}`);
       const detail = await findChangeDetail(db, row);
+      const { links, verdicts } = await findVerdictsOf(store, row);
       const consequences = await findConsequences(db, row.cluster, row.change_id, 100);
       return {
         ...changeItem({ ...row, diff: detail.diff ?? null }),
         ...detail.extra,
+        links: links.map(linkItem),
+        verdicts: verdicts.map(verdictItem),
         consequences: consequences.map(changeItem),
         gate: (await findGateDecisionsOf(db, row.cluster, row.change_id)).map(gateDecisionItem),
       };

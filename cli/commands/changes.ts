@@ -28,6 +28,9 @@ export interface FilterFlags extends GlobalFlags {
   kind?: string[];
   class?: string[];
   field?: string[];
+  verdict?: string[];
+  commit?: string[];
+  pr?: string[];
   since?: string;
   until?: string;
   all?: boolean;
@@ -48,6 +51,9 @@ export function addFilters(command: Command, defaultSince: string | undefined): 
     .option('--kind <kind>', 'scale, rbac_grant, exec, ... (what was done)', collect)
     .option('--class <class>', 'derived, rejected, secret_read, ...', collect)
     .option('--field <path>', 'a field and all below it; [*] for any list item', collect)
+    .option('--verdict <verdict>', 'approved, unapproved, out-of-band, unknown, ...', collect)
+    .option('--commit <sha>', 'what brought this commit (7 digits or more)', collect)
+    .option('--pr <number>', 'what brought this pull request: 7, or repo#7', collect)
     .option(
       '--since <time>',
       `RFC 3339, or 30m, 2h, 7d ago${defaultSince ? ` (default ${defaultSince})` : ''}`,
@@ -76,6 +82,9 @@ export function filterQuery(
     kind: flags.kind,
     class: flags.class,
     field: flags.field,
+    verdict: flags.verdict,
+    commit: flags.commit,
+    pr: flags.pr,
     since: flags.since ?? (flags.until === undefined ? defaultSince : undefined),
     until: flags.until,
     all: flags.all,
@@ -100,6 +109,8 @@ export function changesCommand(program: Command): void {
     ['deploy/web -n prod --since 2h', 'who changed this Deployment'],
     ["--field 'spec.template.spec.containers[*].image' --since 7d", 'new images'],
     ['--kind rbac_grant --kind exec', 'risky things of a day'],
+    ['--verdict out-of-band -n prod --since 7d', 'what went past git'],
+    ['--pr shop#7 --since 30d', 'where a pull request went'],
     ["--actor 'system:serviceaccount:ci:*' -o csv", 'what the pipeline did, for a spreadsheet'],
   ]).action(async (ref: string | undefined, _flags: unknown, called: Command) => {
     const flags = called.optsWithGlobals<

@@ -64,15 +64,10 @@ function verifyCommand(program: Command): void {
     const context = createContext(called.optsWithGlobals<GlobalFlags>(), 'one');
     const problems: string[] = [];
     let verdict: LedgerVerdict | undefined;
-    let rest = '';
-    for await (const chunk of context.client.stream('/v1/log/verify', {})) {
-      const lines = (rest + chunk.toString('utf8')).split('\n');
-      rest = lines.pop()!;
-      for (const line of lines.map((text) => JSON.parse(text) as Line)) {
-        if ('verdict' in line) verdict = line.verdict;
-        else if ('problem' in line) problems.push(line.problem);
-        else if (process.stderr.isTTY) context.err(`\r${line.records} records`);
-      }
+    for await (const line of context.client.lines<Line>('/v1/log/verify', {})) {
+      if ('verdict' in line) verdict = line.verdict;
+      else if ('problem' in line) problems.push(line.problem);
+      else if (process.stderr.isTTY) context.err(`\r${line.records} records`);
     }
     if (process.stderr.isTTY) context.err('\n');
     if (!verdict)

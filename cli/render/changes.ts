@@ -1,6 +1,7 @@
 import type { Colors } from './colors.js';
 import { type Column, type Layout, layOut, renderHead, renderRows } from './table.js';
 import { age, clock, safe } from './text.js';
+import { type Judged, judgedOf, renderVerdicts, type VerdictDetail, verdictColumns } from './verdicts.js';
 
 /** The part of the API's change that the terminal shows. */
 export interface Change {
@@ -31,6 +32,9 @@ export interface Change {
   certainty?: { before?: string; after?: string };
   resourceVersion?: string;
   auditID: string;
+  link?: { rule: string; strength: string; sources: Source[] };
+  approval?: { approvers: string[]; pullRequests: Array<{ number: number; url: string; title: string }> };
+  verdict?: ShortVerdict;
   attribution?: {
     state: string;
     rule: string;
@@ -38,6 +42,20 @@ export interface Change {
     root?: { text: string };
     trigger?: { id: string; at: string; actor?: string; object?: { text: string }; summary?: string };
   };
+}
+
+export interface Source {
+  repository: string;
+  revision: string;
+  sha?: string;
+}
+
+export interface ShortVerdict {
+  verdict: string;
+  reason?: string;
+  environment: string;
+  final: boolean;
+  root?: { changeID: string; verdict?: string; reason?: string };
 }
 
 export interface FieldChange {
@@ -90,8 +108,8 @@ const RISKY = new Set([
   'token_request',
 ]);
 
-/** The columns of who changed what. */
-function columnsOf(view: View): Column<Change>[] {
+/** The columns of who changed what; those of verdicts where there is anything to show. */
+function columnsOf(view: View, judged: Judged): Column<Change>[] {
   const { colors } = view;
   const columns: Column<Change>[] = [
     {
@@ -118,6 +136,7 @@ function columnsOf(view: View): Column<Change>[] {
         RISKY.has(row.kind ?? '') ? colors.yellow(text) : row.kind ? text : colors.dim(text),
     },
     { head: 'OBJECT', value: objectText, most: 44 },
+    ...verdictColumns(view, judged),
     { head: 'WHAT', value: whatText, flexible: true },
   ];
   if (view.wide) {
@@ -135,11 +154,13 @@ export function renderChanges(changes: Change[], view: View): string {
 /** A table that grows at its end: its head is written once, and its columns only ever widen. */
 export class ChangeTable {
   #layout: Layout<Change> | undefined;
+  #judged: Judged = { commit: false, approval: false, verdict: false };
 
   render(changes: Change[], view: View): string {
     const first = this.#layout === undefined;
+    if (first) this.#judged = judgedOf(changes);
     const width = view.wide ? Number.POSITIVE_INFINITY : view.width;
-    this.#layout = layOut(columnsOf(view), changes, width, this.#layout);
+    this.#layout = layOut(columnsOf(view, this.#judged), changes, width, this.#layout);
     return (
       (first ? renderHead(this.#layout, view.colors) : '') +
       renderRows(this.#layout, changes, view.colors, causeText)
@@ -212,6 +233,7 @@ export function renderChange(change: Change & Detail, view: View): string {
   );
   lines.push('', safe(change.summary));
   if (change.diff && change.diff.length > 0) lines.push('', renderDiff(change.diff, colors).trimEnd());
+  lines.push(...renderVerdicts(change, view));
   if (change.consequences && change.consequences.length > 0) {
     lines.push('', colors.bold('Set off:'));
     for (const item of change.consequences)
@@ -240,7 +262,7 @@ function objectName({ bucket, key }: { bucket: string; key: string }): string {
   return bucket === '' ? key : `s3://${bucket}/${key}`;
 }
 
-export interface Detail {
+export interface Detail extends VerdictDetail {
   latencyMs?: number;
   decision?: { decision?: string; reason?: string };
   consequences?: Change[];

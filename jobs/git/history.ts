@@ -1,8 +1,11 @@
+import { existsSync } from 'node:fs';
 import { assertSha, repositoryPath } from './content.js';
 import { gitText, runGit } from './git-process.js';
 
 /** Whether the mirror has that commit. */
 export async function hasCommit(folder: string, sha: string): Promise<boolean> {
+  // Mirrors are on the disk of whoever fetches; another process may not have them.
+  if (!existsSync(folder)) return false;
   const { code } = await runGit({
     folder,
     args: ['cat-file', '-e', `${assertSha(sha)}^{commit}`],

@@ -1,8 +1,10 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely';
 import { builtInController } from '../../core/actors.js';
 import { objectID } from '../../core/identity.js';
+import type { VerdictName } from '../../core/verdict/verdict.js';
 import { CHANGE_CLASSES, type ChangeKind, type EventClass } from '../../core/vocabulary.js';
 import type { Database } from '../schema.js';
+import type { DeployedCommits } from './deployed-commits.js';
 
 /** What a question about changes may ask for. Lists mean any of; all that is given must hold. Times are RFC 3339. */
 export interface ChangeFilter {
@@ -23,6 +25,9 @@ export interface ChangeFilter {
   fields?: string[];
   /** Subresources of the request. */
   subresources?: string[];
+  verdicts?: VerdictName[];
+  /** Changes that brought any of these commits. */
+  commits?: DeployedCommits;
   /** Leaves out what built-in controllers did. */
   withoutControllers?: boolean;
   since?: string;
@@ -177,6 +182,18 @@ export function changeConditions(
         : sql`c.kind = any(${filter.kinds}::change_kind[])`,
     );
   }
+  if (filter.verdicts?.length)
+    conditions.push(
+      sql`(c.at, c.change_id) in (select q.at, q.change_id from current_verdicts q where q.cluster_id = ${clusterID}
+            and q.verdict = any(${filter.verdicts}::verdict_name[]) and ${sql.join(timeConditionsOrTrue(filter, sql.ref('q.at')), sql` and `)})`,
+    );
+  if (filter.commits)
+    conditions.push(
+      sql`(c.at, c.change_id) in (
+            select q.at, q.change_id from current_verdicts q where q.cluster_id = ${clusterID} and q.range_ids && ${filter.commits.rangeIDs}::bigint[]
+            union all
+            select q.at, q.change_id from links q where q.cluster_id = ${clusterID} and q.shas && ${filter.commits.shas}::text[])`,
+    );
   for (const label of filter.labels ?? []) conditions.push(sql`c.labels @> array[${label}]::text[]`);
   for (const field of filter.fields ?? []) conditions.push(sql`c.field_terms @> array[${field}]::text[]`);
   return conditions;
@@ -190,6 +207,13 @@ export function timeConditions(
   if (filter.since !== undefined) conditions.push(sql`${at} >= ${filter.since}::timestamptz`);
   if (filter.until !== undefined) conditions.push(sql`${at} < ${filter.until}::timestamptz`);
   return conditions;
+}
+
+function timeConditionsOrTrue(
+  filter: { since?: string; until?: string },
+  at: ReturnType<typeof sql.ref>,
+): RawBuilder<unknown>[] {
+  return [sql`true`, ...timeConditions(filter, at)];
 }
 
 export function resourceCondition(

@@ -1,6 +1,8 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { Flag } from '../../core/change.js';
 import type { FieldChange } from '../../core/diff/diff.js';
+import type { LinkedSource, LinkRule, Strength } from '../../core/links/link.js';
+import type { VerdictName } from '../../core/verdict/verdict.js';
 import type { Certainty, ChangeKind, EventClass, Outcome, PatchType } from '../../core/vocabulary.js';
 
 /** A change with everything that a list shows of it; one query, no look-ups after it. */
@@ -61,7 +63,32 @@ export interface ChangeRow {
   trigger_name: string | null;
   content_change_id: string | null;
   content_at: string | null;
+  /** The newest verdict, and the link that counts. */
+  verdict: VerdictName | null;
+  verdict_reason: string | null;
+  verdict_environment: string | null;
+  verdict_final: boolean | null;
+  verdict_root_change_id: string | null;
+  verdict_root: VerdictName | null;
+  verdict_root_reason: string | null;
+  approvers: string[] | null;
+  pull_requests: Array<{ number: number; url: string; title: string }> | null;
+  link_rule: LinkRule | null;
+  link_strength: Strength | null;
+  link_sources: LinkedSource[] | null;
 }
+
+/** What changes `c` are told with: the newest verdict `v`, and the selected link `l`. One index probe each. */
+export const VERDICT_COLUMNS = sql`v.verdict, v.reason as verdict_reason, v.environment as verdict_environment, v.final as verdict_final,
+           v.root_change_id as verdict_root_change_id, v.root_verdict as verdict_root, v.root_reason as verdict_root_reason,
+           jsonb_path_query_array(v.document, '$.commits[*].approvers[*]') as approvers,
+           jsonb_path_query_array(v.document, '$.commits[*].pullRequest') as pull_requests,
+           l.rule as link_rule, l.strength as link_strength, l.sources as link_sources`;
+export const VERDICT_JOINS = sql`
+      left join lateral (select * from verdicts w where w.cluster_id = c.cluster_id and w.at = c.at and w.change_id = c.change_id
+                          order by w.id desc limit 1) v on true
+      left join lateral (select * from links w where w.cluster_id = c.cluster_id and w.at = c.at and w.change_id = c.change_id
+                            and w.selected limit 1) l on true`;
 
 /** Rows of `changes c` that meet the conditions, in order, dressed with their dictionary entries and attribution. */
 export function selectChanges(
@@ -80,7 +107,7 @@ export function selectChanges(
            o.api_group as root_api_group, o.resource as root_resource, o.namespace as root_namespace, o.name as root_name,
            t.trigger_change_id, t.trigger_at, tu.username as trigger_username, tc.summary as trigger_summary,
            tc.api_group as trigger_api_group, tc.resource as trigger_resource, tc.namespace as trigger_namespace, tc.name as trigger_name,
-           t.content_change_id, t.content_at
+           t.content_change_id, t.content_at, ${VERDICT_COLUMNS}
       from (${page}) c
       join clusters k on k.id = c.cluster_id
       join sources s on s.id = c.source_id
@@ -91,7 +118,7 @@ export function selectChanges(
       left join attributions t on t.cluster_id = c.cluster_id and t.change_id = c.change_id
       left join objects o on o.cluster_id = c.cluster_id and o.id = t.root_object_id
       left join changes tc on tc.cluster_id = c.cluster_id and tc.at = t.trigger_at and tc.change_id = t.trigger_change_id
-      left join users tu on tu.cluster_id = tc.cluster_id and tu.id = tc.user_id
+      left join users tu on tu.cluster_id = tc.cluster_id and tu.id = tc.user_id${VERDICT_JOINS}
      order by ${order}`;
 }
 
@@ -116,7 +143,9 @@ export function selectAttempts(
            null as attribution_state, null as attribution_rule, null as attribution_reason, null as root_api_group, null as root_resource,
            null as root_namespace, null as root_name, null as trigger_change_id, null as trigger_at, null as trigger_username,
            null as trigger_summary, null as trigger_api_group, null as trigger_resource, null as trigger_namespace, null as trigger_name,
-           null as content_change_id, null as content_at
+           null as content_change_id, null as content_at, null as verdict, null as verdict_reason, null as verdict_environment,
+           null as verdict_final, null as verdict_root_change_id, null as verdict_root, null as verdict_root_reason,
+           null as approvers, null as pull_requests, null as link_rule, null as link_strength, null as link_sources
       from events c
       join clusters k on k.id = c.cluster_id
       join sources s on s.id = c.source_id

@@ -87,9 +87,10 @@ export function onlyAttempts(filter: ChangeFilter): boolean {
   return filter.classes?.every((item) => EVENT_ONLY.has(item)) ?? false;
 }
 
-/** Kinds, fields and labels are known of changes only. A tool that was never seen has made no request. */
+/** Kinds, fields, labels and verdicts are known of changes only. A tool that was never seen has made no request. */
 export function canBeAttempt({ filter, userAgentIDs }: ResolvedFilter): boolean {
   if (userAgentIDs?.length === 0 && !filter.tools?.includes('unknown')) return false;
+  if (filter.verdicts?.length || filter.commits) return false;
   return !filter.kinds?.length && !filter.fields?.length && !filter.labels?.length;
 }
 

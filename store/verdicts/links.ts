@@ -64,6 +64,21 @@ export async function replaceLinks(
               initiator jsonb, non_git jsonb, doubt text, evidence jsonb, hazards text[])`,
       [clusterID, JSON.stringify(rows)],
     );
+  const managed = decided.filter(({ application }) => application !== undefined);
+  if (managed.length > 0)
+    await client.query({
+      name: 'note-managed-objects',
+      text: `insert into managed_objects (cluster_id, application, object_id, namespace)
+             select distinct $1::integer, q.application, q.object_id, q.namespace
+               from unnest($2::text[], $3::uuid[], $4::text[]) as q (application, object_id, namespace)
+             on conflict do nothing`,
+      values: [
+        clusterID,
+        managed.map(({ application }) => application),
+        managed.map(({ objectID }) => objectID),
+        managed.map(({ namespace }) => namespace),
+      ],
+    });
   await client.query({
     name: 'await-verdicts',
     text: `insert into current_verdicts as v (cluster_id, at, change_id, namespace, object_id, application, root_change_id, link_due, due_at)
@@ -114,7 +129,7 @@ interface LinkRow {
 
 /** The links of changes as they were found, with what follows from their attribution left out; by change id. */
 export async function findLinkRows(
-  db: Pool | ClientBase,
+  db: Pick<Pool | ClientBase, 'query'>,
   clusterID: number,
   keys: readonly ChangeKey[],
 ): Promise<Map<string, Array<Link & { selected: boolean }>>> {

@@ -30,18 +30,18 @@ describe('who changed an object', () => {
     const lines = stdout.split('\n');
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(160);
     expect(lines[0]).toBe(
-      'WHEN                 ACTOR                              VIA             DID      OBJECT                WHAT',
+      'WHEN                 ACTOR                              VIA             DID      OBJECT                VERDICT      WHAT',
     );
     expect(lines.filter((line) => !line.startsWith(' ')).slice(1, -1)).toEqual([
-      '11-24 13:38:03 (3h)  bob@example.com                    kubectl         update   shop deployments/web  -paused',
-      '11-24 13:38:02 (3h)  bob@example.com                    kubectl         update   shop deployments/web  +paused=true',
-      '11-24 13:38:01 (3h)  alice@example.com                  kubectl         update   shop deployments/web  -annotation kubectl.kubernetes.io/restartedAt; env',
-      '11-24 13:38:00 (3h)  bob@example.com                    kubectl         restart  shop deployments/web  restarted',
-      '11-24 13:38:00 (3h)  alice@example.com                  kubectl         update   shop deployments/web  env web/LOG_LEVEL: info → debug; env web/API_TOKEN added',
-      '11-24 13:37:59 (3h)  bob@example.com                    kubectl         update   shop deployments/web  image web: registry.example.com/shop/web:1.0.0 →',
-      '11-24 13:37:58 (3h)  system:serviceaccount:ci:deployer  session-script  scale    shop deployments/web  replicas: 3 → 2',
-      '11-24 13:37:57 (3h)  bob@example.com                    kubectl         scale    shop deployments/web  replicas: 2 → 3',
-      '11-24 13:37:56 (3h)  alice@example.com                  kubectl         create   shop deployments/web  created (registry.example.com/shop/web:1.0.0, 2 replicas)',
+      '11-24 13:38:03 (3h)  bob@example.com                    kubectl         update   shop deployments/web  out-of-band  -paused',
+      '11-24 13:38:02 (3h)  bob@example.com                    kubectl         update   shop deployments/web  out-of-band  +paused=true',
+      '11-24 13:38:01 (3h)  alice@example.com                  kubectl         update   shop deployments/web  out-of-band  -annotation kubectl.kubernetes.io/restartedAt; env',
+      '11-24 13:38:00 (3h)  bob@example.com                    kubectl         restart  shop deployments/web  out-of-band  restarted',
+      '11-24 13:38:00 (3h)  alice@example.com                  kubectl         update   shop deployments/web  out-of-band  env web/LOG_LEVEL: info → debug; env web/API_TOKEN added',
+      '11-24 13:37:59 (3h)  bob@example.com                    kubectl         update   shop deployments/web  out-of-band  image web: registry.example.com/shop/web:1.0.0 →',
+      '11-24 13:37:58 (3h)  system:serviceaccount:ci:deployer  session-script  scale    shop deployments/web  out-of-band  replicas: 3 → 2',
+      '11-24 13:37:57 (3h)  bob@example.com                    kubectl         scale    shop deployments/web  out-of-band  replicas: 2 → 3',
+      '11-24 13:37:56 (3h)  alice@example.com                  kubectl         create   shop deployments/web  out-of-band  created (registry.example.com/shop/web:1.0.0, 2 replicas)',
     ]);
     // What has no room goes on below, in its column: of a new image, the new one is what one asks for.
     const at = lines.findIndex((line) => line.includes('image web:'));
@@ -53,27 +53,27 @@ describe('who changed an object', () => {
   it('in 80 columns, on two levels', async () => {
     const { stdout } = await api.cli([...WEB, ...FIRST_SECONDS], { COLUMNS: '80' });
     expect(stdout).toBe(`\
-WHEN            ACTOR              DID      OBJECT
+WHEN            ACTOR              DID      OBJECT                VERDICT
     WHAT
-11-24 13:38:03  bob@example.com    update   shop deployments/web
+11-24 13:38:03  bob@example.com    update   shop deployments/web  out-of-band
     -paused
-11-24 13:38:02  bob@example.com    update   shop deployments/web
+11-24 13:38:02  bob@example.com    update   shop deployments/web  out-of-band
     +paused=true
-11-24 13:38:01  alice@example.com  update   shop deployments/web
+11-24 13:38:01  alice@example.com  update   shop deployments/web  out-of-band
     -annotation kubectl.kubernetes.io/restartedAt; env web/LOG_LEVEL: debug →
     info; env web/API_TOKEN removed (redacted)
-11-24 13:38:00  bob@example.com    restart  shop deployments/web
+11-24 13:38:00  bob@example.com    restart  shop deployments/web  out-of-band
     restarted
-11-24 13:38:00  alice@example.com  update   shop deployments/web
+11-24 13:38:00  alice@example.com  update   shop deployments/web  out-of-band
     env web/LOG_LEVEL: info → debug; env web/API_TOKEN added (redacted)
-11-24 13:37:59  bob@example.com    update   shop deployments/web
+11-24 13:37:59  bob@example.com    update   shop deployments/web  out-of-band
     image web: registry.example.com/shop/web:1.0.0 →
     registry.example.com/shop/web:1.1.0
-11-24 13:37:58  …:ci:deployer      scale    shop deployments/web
+11-24 13:37:58  …:ci:deployer      scale    shop deployments/web  out-of-band
     replicas: 3 → 2
-11-24 13:37:57  bob@example.com    scale    shop deployments/web
+11-24 13:37:57  bob@example.com    scale    shop deployments/web  out-of-band
     replicas: 2 → 3
-11-24 13:37:56  alice@example.com  create   shop deployments/web
+11-24 13:37:56  alice@example.com  create   shop deployments/web  out-of-band
     created (registry.example.com/shop/web:1.0.0, 2 replicas)
 `);
   });
@@ -165,7 +165,7 @@ describe('colours', () => {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: it begins a colour
     const plain = stdout.replace(/\u001b\[\d+m/g, '');
     expect(plain).toContain(
-      '11-24 13:38:03  bob@example.com    update   shop deployments/web\n    -paused\n',
+      '11-24 13:38:03  bob@example.com    update   shop deployments/web  out-of-band\n    -paused\n',
     );
   });
 

@@ -84,23 +84,28 @@ export async function startApi(environment: Record<string, string> = {}): Promis
   };
 }
 
-/** Feeds the recorded session through the webhook, and traces what controllers did to its causes. */
+/** Feeds the recorded session through the webhook, traces what controllers did to its causes, and judges it. */
 export async function feedSession(api: RunningApi): Promise<void> {
   const lines = gunzipSync(readFileSync(SESSION)).toString('utf8').trim().split('\n');
   for (let at = 0; at < lines.length; at += BATCH) {
     const items = lines.slice(at, at + BATCH).join(',');
     await api.post(`{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":[${items}]}`);
   }
-  // 409: it is at work already, as it is after each batch; then it has to be waited for.
-  for (let attempt = 0; attempt < 100; attempt++) {
-    const response = await fetch(`${api.http}/v1/jobs/attribute/run`, {
+  // In the order in which they build on each other.
+  for (const job of ['attribute', 'links', 'verdicts']) await runJob(api, job);
+}
+
+/** Runs a job now. 409: it is at work already, as attribution is after each batch; then it has to be waited for. */
+async function runJob(api: RunningApi, job: string): Promise<void> {
+  for (let attempt = 0; attempt < 300; attempt++) {
+    const response = await fetch(`${api.http}/v1/jobs/${job}/run`, {
       method: 'POST',
       headers: { authorization: `Bearer ${api.adminToken}` },
     });
     if (response.ok) return;
     await new Promise((done) => setTimeout(done, 100));
   }
-  throw new Error('the attribution did not end');
+  throw new Error(`the job ${job} did not end`);
 }
 
 async function send(url: string, token: string, body: string): Promise<Record<string, number>> {

@@ -61,7 +61,7 @@ export class RecordedCluster {
     this.sourceID = sourceID;
   }
 
-  static async create(database: TestDatabase, name = 'test'): Promise<RecordedCluster> {
+  static async create(database: Pick<TestDatabase, 'pool'>, name = 'test'): Promise<RecordedCluster> {
     const client = await database.pool.connect();
     try {
       await createSource(client, {

@@ -7,6 +7,7 @@ import { Auth } from '../../api/auth.js';
 import { fillLedger } from '../../bench/fill.js';
 import { Traffic } from '../../bench/traffic.js';
 import { NO_HOOK_SECRETS } from '../../core/hosts/hook-secrets.js';
+import { Identities } from '../../core/identity-map/identities.js';
 import { loadIdentities } from '../../main/identities.js';
 import { BUILT_IN_POLICY } from '../../main/policy-file.js';
 import { createApiToken } from '../../store/api-tokens.js';
@@ -61,6 +62,11 @@ beforeAll(async () => {
     runJob: undefined,
     pokeJob: () => undefined,
     repoProtocols: [],
+    judging: {
+      policy: () => Promise.reject(new Error('not asked for')),
+      git: undefined,
+      people: peopleOf(new Identities([])),
+    },
     spoolStatus: undefined,
     hookSecrets: () => NO_HOOK_SECRETS,
     sourcesChanged: () => undefined,
