@@ -13,6 +13,7 @@ const ROLE_OF: Record<string, 'none' | 'operator' | 'admin'> = {
   'POST /v1/jobs/{name}/run': 'operator',
   'POST /v1/quarantine/{id}/replay': 'operator',
   'POST /v1/quarantine/{id}/dismiss': 'operator',
+  'POST /v1/policy/test': 'operator',
   'POST /v1/sources': 'operator',
   'POST /v1/sources/{name}/rotate': 'operator',
   'POST /v1/sources/{name}/disable': 'operator',

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -150,6 +150,9 @@ describe('the policy', () => {
       body: { text: readShared('policy.yaml') },
     });
     expect(good.json).toMatchObject({ name: 'golden-scenarios', environments: ['ticketed', 'default'] });
+    const example = readFileSync(join(import.meta.dirname, '../../deploy/policy.example.yaml'), 'utf8');
+    const checked = await ask(api, '/v1/policy/check', { method: 'POST', body: { text: example } });
+    expect(checked.json).toMatchObject({ name: 'acme-2026-03', environments: ['production', 'default'] });
     const bad = await ask(api, '/v1/policy/check', {
       method: 'POST',
       body: { text: 'name: x\nenvironmets: []\n' },
