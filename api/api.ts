@@ -33,6 +33,7 @@ import { objectRoutes } from './routes/objects.js';
 import { policyRoutes } from './routes/policy.js';
 import { pullRequestRoutes } from './routes/pull-requests.js';
 import { quarantineRoutes } from './routes/quarantine.js';
+import { reportRoutes } from './routes/reports.js';
 import { repoRoutes } from './routes/repos.js';
 import { s3SourceRoutes } from './routes/s3-sources.js';
 import { sourceRoutes } from './routes/sources.js';
@@ -118,6 +119,7 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     logRoutes(api);
     policyRoutes(api);
     quarantineRoutes(api);
+    reportRoutes(api);
     sourceRoutes(api);
     s3SourceRoutes(api);
     backfillRoutes(api);

@@ -17,6 +17,7 @@ import { objectCommands } from './commands/objects.js';
 import { policyCommands } from './commands/policy.js';
 import { pullRequestCommand } from './commands/pull-request.js';
 import { quarantineCommands } from './commands/quarantine.js';
+import { reportCommands } from './commands/report.js';
 import { repoCommands } from './commands/repos.js';
 import { sourceCommands } from './commands/sources.js';
 import { tailCommand } from './commands/tail.js';
@@ -79,6 +80,7 @@ export function createProgram(name: string, version: string): Command {
   gateCommands(program);
   identityCommands(program);
   logCommands(program);
+  reportCommands(program);
   return program;
 }
 

@@ -30,7 +30,7 @@ describe.each(['whochanged', 'kubectl whochanged'])('the help of %s', (name) => 
         ...['source', 'source add', 'source list', 'source rotate', 'source disable'],
         ...['source set', 'source status', 'source objects', 'source retry'],
         ...['completeness', 'gaps'],
-        ...['audit-policy'],
+        ...['audit-policy', 'controls', 'report'],
         ...['backfill', 'backfill list', 'backfill cancel', 'import'],
         ...['repo', 'repo add', 'repo list', 'repo status', 'repo fetch', 'repo disable', 'repo enable'],
         ...[

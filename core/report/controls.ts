@@ -1,0 +1,147 @@
+/**
+ * What a control's evidence is drawn from. `changes`: every change of the environment, with its verdict. `access`:
+ * interactive access, and what gives rights away. `secret_reads`: who read Secrets.
+ */
+export type Population = 'changes' | 'access' | 'secret_reads';
+
+export interface Control {
+  /** In URLs and on the command line. */
+  id: string;
+  framework: string;
+  /** As the framework numbers it. */
+  reference: string;
+  /** In our own words: what the control asks for, as far as a ledger of changes can show it. */
+  statement: string;
+  population: Population;
+}
+
+/**
+ * The controls that a report can be made for. A ledger shows what was done and what it was checked against; whether a
+ * process is suitable is the auditor's to say.
+ */
+export const CONTROLS: readonly Control[] = [
+  {
+    id: 'soc2-cc8.1',
+    framework: 'SOC 2',
+    reference: 'CC8.1',
+    statement:
+      'Changes to the environment are authorized, reviewed and approved before they are made, and those made otherwise are known and dealt with.',
+    population: 'changes',
+  },
+  {
+    id: 'soc2-cc7.2',
+    framework: 'SOC 2',
+    reference: 'CC7.2',
+    statement:
+      'Operations are watched for what could be an attack or an error: direct access to running workloads, and rights that are given away, are recorded and looked at.',
+    population: 'access',
+  },
+  {
+    id: 'pci-6.5.1',
+    framework: 'PCI DSS 4.0.1',
+    reference: '6.5.1',
+    statement:
+      'Each change to production has a documented reason and an approval by someone authorized to give it.',
+    population: 'changes',
+  },
+  {
+    id: 'pci-6.5.4',
+    framework: 'PCI DSS 4.0.1',
+    reference: '6.5.4',
+    statement:
+      'Whoever writes a change is not the only one who lets it into production: roles are separated, so that changes are reviewed and approved.',
+    population: 'changes',
+  },
+  {
+    id: 'pci-10.2',
+    framework: 'PCI DSS 4.0.1',
+    reference: '10.2',
+    statement:
+      'Audit logs record individual access to confidential data: who read which Secret, when, and from where.',
+    population: 'secret_reads',
+  },
+  {
+    id: 'pci-10.4',
+    framework: 'PCI DSS 4.0.1',
+    reference: '10.4',
+    statement: 'Audit logs are reviewed for anomalies; access with elevated rights is part of the review.',
+    population: 'access',
+  },
+  {
+    id: 'pci-10.5',
+    framework: 'PCI DSS 4.0.1',
+    reference: '10.5',
+    statement:
+      'The history of audit logs is kept and can be analysed: the events of the period are there, and what is missing is named.',
+    population: 'changes',
+  },
+  {
+    id: 'iso-a.8.32',
+    framework: 'ISO 27001:2022',
+    reference: 'A.8.32',
+    statement: 'Changes to systems follow a procedure of change management.',
+    population: 'changes',
+  },
+  {
+    id: 'iso-a.8.15',
+    framework: 'ISO 27001:2022',
+    reference: 'A.8.15',
+    statement: 'Logs of activities are produced, kept, protected and analysed.',
+    population: 'access',
+  },
+  {
+    id: 'nist-cm-3',
+    framework: 'NIST 800-53',
+    reference: 'CM-3',
+    statement: 'Changes under configuration control are reviewed, approved, documented and audited.',
+    population: 'changes',
+  },
+  {
+    id: 'nist-cm-5',
+    framework: 'NIST 800-53',
+    reference: 'CM-5',
+    statement:
+      'Only those who are authorized change the system, and what they change is enforced and recorded.',
+    population: 'changes',
+  },
+  {
+    id: 'nist-au-3',
+    framework: 'NIST 800-53',
+    reference: 'AU-3',
+    statement:
+      'Records say what happened, when, where, from which source, with which outcome, and who did it.',
+    population: 'access',
+  },
+  {
+    id: 'nist-au-6',
+    framework: 'NIST 800-53',
+    reference: 'AU-6',
+    statement: 'Records are reviewed for unusual activity, and findings are reported.',
+    population: 'access',
+  },
+  {
+    id: 'nist-au-9',
+    framework: 'NIST 800-53',
+    reference: 'AU-9',
+    statement: 'Records are protected from being altered or deleted, and alteration is detected.',
+    population: 'changes',
+  },
+  {
+    id: 'nist-au-11',
+    framework: 'NIST 800-53',
+    reference: 'AU-11',
+    statement: 'Records are kept for the time that is asked for.',
+    population: 'changes',
+  },
+  {
+    id: 'cis-3.2',
+    framework: 'CIS Kubernetes Benchmark',
+    reference: '3.2',
+    statement: 'The cluster is audited by a policy that covers the key security concerns.',
+    population: 'access',
+  },
+];
+
+export function findControl(id: string): Control | undefined {
+  return CONTROLS.find((control) => control.id === id);
+}

@@ -1,0 +1,83 @@
+import { completenessStatement, type Report, type ReportRow } from './report.js';
+
+/** A report as one HTML file without scripts or links to elsewhere, made to be printed. */
+export function reportHtml(report: Report, generatedAt: string): string {
+  const { control } = report;
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>${text(`${control.framework} ${control.reference}, ${report.since} to ${report.until}`)}</title>
+<style>
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a }
+table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem }
+th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid #ccc; overflow-wrap: anywhere }
+code { font-size: .9em } .bad { color: #a40000; font-weight: 600 } .signature td { height: 3rem }
+@media print { body { margin: 0; font-size: 10pt } h2 { break-after: avoid } tr { break-inside: avoid } }
+</style>
+<h1>${text(`${control.framework} ${control.reference}`)}</h1>
+<p>${text(control.statement)}</p>
+<table>
+${fact('Period', `${report.since} until ${report.until} (not included), UTC`)}
+${fact('Clusters', report.clusters.join(', ') || 'all')}
+${report.environments.length > 0 ? fact('Environments', report.environments.join(', ')) : ''}
+${fact('Population', `${report.rows} ${report.rows === 1 ? 'row' : 'rows'}`)}
+${fact('Question', report.query)}
+${fact('Digest of the population', report.populationDigest)}
+${report.policies.length > 0 ? fact('Policy', report.policies.join(', ')) : ''}
+<tr><th scope="row">Completeness<td${report.completeness.verdict === 'incomplete' ? ' class="bad"' : ''}>${text(completenessStatement(report))}
+</table>
+<h2>Exceptions (${report.exceptionRows})</h2>
+${report.exceptions.length === 0 ? '<p>None.</p>' : rows(report.exceptions)}
+${report.exceptionRows > report.exceptions.length ? `<p>The first ${report.exceptions.length} of ${report.exceptionRows}.</p>` : ''}
+<h2>What there is</h2>
+<table><tr><th>What<th>Rows
+${report.counts.map(({ what, rows: count }) => `<tr><td>${text(what)}<td>${count}`).join('\n')}
+</table>
+<h2>Sample (${report.sample.rows.length})</h2>
+<p>Drawn by the order of SHA-256(seed, NUL, id) with the seed <code>${text(report.sample.seed)}</code>: anyone draws the same again.</p>
+${report.sample.rows.length === 0 ? '<p>The population is empty.</p>' : rows(report.sample.rows)}
+<h2>Proof</h2>
+<p>Each change's event is in the signed log. <code>whochanged proof ID</code> gives the proof of one, which
+<code>whochanged-verify proof</code> checks without trusting the server; <code>whochanged verify-log</code> checks everything.</p>
+<h2>Review</h2>
+<table class="signature"><tr><th>Reviewed by<th>Date<th>Signature<tr><td><td><td><tr><td><td><td></table>
+<p><small>Generated ${text(generatedAt)}</small></p>
+</html>
+`;
+}
+
+function fact(name: string, value: string): string {
+  return `<tr><th scope="row">${text(name)}<td>${text(value)}`;
+}
+
+function rows(items: ReportRow[]): string {
+  const judged = items.some(({ verdict }) => verdict !== undefined);
+  const head = [
+    'Time',
+    'Where',
+    'What',
+    'By',
+    ...(judged ? ['Verdict', 'Commits', 'Approved by'] : []),
+    'ID',
+  ];
+  const lines = items.map((row) => {
+    const where = [row.cluster, row.namespace, row.object].filter((part) => part !== '').join(' ');
+    const cells = [row.at, where, row.summary, row.actor];
+    if (judged)
+      cells.push(
+        [row.verdict, row.detail].filter(Boolean).join(': '),
+        (row.commits ?? []).map((sha) => sha.slice(0, 12)).join(' '),
+        (row.approvers ?? []).join(', '),
+      );
+    return `<tr>${[...cells, row.id].map((value) => `<td>${text(value)}`).join('')}`;
+  });
+  return `<table><tr>${head.map((name) => `<th>${name}`).join('')}\n${lines.join('\n')}\n</table>`;
+}
+
+function text(value: string): string {
+  return value
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;');
+}

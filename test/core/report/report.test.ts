@@ -1,0 +1,120 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { CONTROLS, findControl } from '../../../core/report/controls.js';
+import { reportHtml } from '../../../core/report/html.js';
+import { completenessStatement, ReportGathering, type ReportRow } from '../../../core/report/report.js';
+
+const SCOPE = {
+  control: findControl('soc2-cc8.1')!,
+  environments: ['production'],
+  clusters: ['prod'],
+  since: '2026-07-01T00:00:00Z',
+  until: '2026-10-01T00:00:00Z',
+};
+
+function row(n: number, more: Partial<ReportRow> = {}): ReportRow {
+  return {
+    id: `id-${n}`,
+    at: `2026-07-${String((n % 28) + 1).padStart(2, '0')}T00:00:00Z`,
+    cluster: 'prod',
+    namespace: 'shop',
+    object: 'deployments/web',
+    actor: 'alice',
+    summary: 'image v1 → v2',
+    verdict: 'approved',
+    exception: false,
+    ...more,
+  };
+}
+
+function gathered(rows: ReportRow[], seed = 'a', sampleSize = 10) {
+  const gathering = new ReportGathering({ seed, sampleSize });
+  for (const item of rows) gathering.add(item, item.verdict ?? 'exec');
+  return gathering.finish(SCOPE, 'GET /v1/verdicts', { verdict: 'unknown', gaps: 0 });
+}
+
+it('names every control once', () => {
+  expect(new Set(CONTROLS.map(({ id }) => id)).size).toBe(CONTROLS.length);
+  for (const { id, statement } of CONTROLS) {
+    expect(id).toMatch(/^[a-z0-9.-]+$/);
+    expect(statement).toMatch(/\.$/);
+  }
+});
+
+describe('a sample', () => {
+  it('is the same whatever the order of the population, as large as asked for, and of its members', () => {
+    fc.assert(
+      fc.property(
+        fc
+          .uniqueArray(fc.nat(5000), { maxLength: 400 })
+          .chain((ids) => fc.tuple(fc.constant(ids), fc.shuffledSubarray(ids, { minLength: ids.length }))),
+        fc.nat(30),
+        ([ids, shuffled], size) => {
+          const one = gathered(
+            ids.map((n) => row(n)),
+            'seed',
+            size,
+          ).sample.rows;
+          const other = gathered(
+            shuffled.map((n) => row(n)),
+            'seed',
+            size,
+          ).sample.rows;
+          expect(other).toEqual(one);
+          expect(one.length).toBe(Math.min(size, ids.length));
+          expect(new Set(one.map(({ id }) => id)).size).toBe(one.length);
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  it('depends on its seed', () => {
+    const rows = Array.from({ length: 200 }, (_, n) => row(n));
+    expect(gathered(rows, 'a').sample.rows).not.toEqual(gathered(rows, 'b').sample.rows);
+  });
+});
+
+it('counts, puts exceptions apart, and digests what it is about', () => {
+  const rows = [row(1), row(2, { verdict: 'unapproved(stale)', exception: true }), row(3)];
+  const report = gathered(rows);
+  expect(report).toMatchObject({
+    rows: 3,
+    exceptionRows: 1,
+    exceptions: [{ id: 'id-2' }],
+    counts: [
+      { what: 'approved', rows: 2 },
+      { what: 'unapproved(stale)', rows: 1 },
+    ],
+  });
+  expect(gathered(rows).populationDigest).toBe(report.populationDigest);
+  expect(gathered(rows.slice(1)).populationDigest).not.toBe(report.populationDigest);
+  expect(gathered([rows[0]!, { ...rows[1]!, verdict: 'approved' }, rows[2]!]).populationDigest).not.toBe(
+    report.populationDigest,
+  );
+});
+
+it('never claims to be complete without proof', () => {
+  const report = gathered([row(1)]);
+  expect(completenessStatement(report)).toMatch(/not proven/);
+  expect(completenessStatement({ ...report, completeness: { verdict: 'incomplete', gaps: 1 } })).toMatch(
+    /not complete: 1 known gap overlaps/,
+  );
+  expect(completenessStatement({ ...report, completeness: { verdict: 'complete', gaps: 0 } })).toMatch(
+    /prove that all events/,
+  );
+});
+
+it('is HTML in which nothing of the cluster is markup', () => {
+  const html = reportHtml(
+    gathered([row(1, { summary: '<script>alert(1)</script>', actor: '"><img src=x>', exception: true })]),
+    '2026-10-02T00:00:00Z',
+  );
+  expect(html).not.toMatch(/<script|<img/);
+  expect(html).toContain('&lt;script&gt;');
+  const again = reportHtml(
+    gathered([row(1, { summary: '<script>alert(1)</script>', actor: '"><img src=x>', exception: true })]),
+    '2026-10-03T00:00:00Z',
+  );
+  expect(again.replace('2026-10-03', '2026-10-02')).toBe(html);
+});
