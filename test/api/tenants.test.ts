@@ -72,6 +72,7 @@ function aimed(path: string): string {
 const QUERIES: Record<string, string> = {
   '/compare': '?from=2026-03-02T00:00:00Z',
   '/rollback': '?to=2026-03-03T00:00:00Z',
+  '/density': '?since=2026-03-02T00:00:00Z&until=2026-03-03T00:00:00Z',
 };
 
 describe('a tenant', () => {
