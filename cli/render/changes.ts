@@ -148,17 +148,21 @@ function columnsOf(view: View, judged: Judged): Column<Change>[] {
 
 /** Who changed what: one row each, and the cause where something else set it off. */
 export function renderChanges(changes: Change[], view: View): string {
-  return new ChangeTable().render(changes, view);
+  return new ChangeTable(judgedOf(changes)).render(changes, view);
 }
 
 /** A table that grows at its end: its head is written once, and its columns only ever widen. */
 export class ChangeTable {
   #layout: Layout<Change> | undefined;
-  #judged: Judged = { commit: false, approval: false, verdict: false };
+  readonly #judged: Judged;
+
+  /** Verdicts come a little after changes: whoever follows changes as they come leaves them out. */
+  constructor(judged: Judged = { commit: false, approval: false, verdict: false }) {
+    this.#judged = judged;
+  }
 
   render(changes: Change[], view: View): string {
     const first = this.#layout === undefined;
-    if (first) this.#judged = judgedOf(changes);
     const width = view.wide ? Number.POSITIVE_INFINITY : view.width;
     this.#layout = layOut(columnsOf(view, this.#judged), changes, width, this.#layout);
     return (
