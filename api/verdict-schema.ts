@@ -104,7 +104,9 @@ export function verdictItem(row: VerdictRow): VerdictItem {
   };
 }
 
-export function linkItem(link: Link & { selected: boolean }): Static<typeof LinkSchema> {
+export type LinkItem = Static<typeof LinkSchema>;
+
+export function linkItem(link: Link & { selected: boolean }): LinkItem {
   const { rootChangeID: _, ...item } = link;
   return item;
 }

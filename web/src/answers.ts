@@ -1,4 +1,5 @@
 import type { ChangeItem } from '../../api/change-schema.ts';
+import type { LinkItem, VerdictItem } from '../../api/verdict-schema.ts';
 
 export type Change = ChangeItem;
 export type FieldChange = NonNullable<ChangeItem['diff']>[number];
@@ -23,6 +24,22 @@ export interface ChangeDetail extends Change {
     agreement: 'only' | 'equal' | 'conflicting';
   }>;
   consequences: Change[];
+  links: LinkItem[];
+  /** The newest first. */
+  verdicts: VerdictItem[];
+}
+
+export type Evidence = VerdictItem['evidence'][number];
+
+/** GET /v1/gaps */
+export interface Gap {
+  id: string;
+  cluster: string;
+  source: string;
+  cause: string;
+  since: string;
+  until: string;
+  missing?: number;
 }
 
 /** GET /v1/changes/density */
