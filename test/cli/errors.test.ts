@@ -91,7 +91,7 @@ describe('nothing there', () => {
     const { code, stdout } = await api.cli(['-n', 'nope', '-o', 'json']);
     expect({ code, answer: JSON.parse(stdout) as unknown }).toEqual({
       code: 0,
-      answer: { items: [], next: null },
+      answer: { items: [], next: null, completeness: { gaps: 0, verdict: 'unknown' } },
     });
   });
 });
