@@ -18,7 +18,7 @@ beforeEach(async () => {
   // As root, Postgres runs under another account, which has to pass.
   await chmod(folder, 0o711);
 });
-afterEach(() => rm(folder, { recursive: true, force: true }));
+afterEach(() => rm(folder, { recursive: true, force: true, maxRetries: 10 }));
 
 const silent: Logger = pino({ level: 'silent' });
 
