@@ -25,7 +25,7 @@ interface Answer {
 }
 
 interface Flags extends GlobalFlags {
-  env?: string;
+  environment?: string;
   cluster?: string;
   namespace?: string;
   label?: string[];
@@ -46,7 +46,7 @@ export function verifyCommand(program: Command): void {
     .description('is it approved for this environment? Exit code 0: yes; 1: no; 6: unknown')
     .argument('<KIND>', 'commit, image or change')
     .argument('<REF>', "a commit's id, an image's digest (or NAME@DIGEST), or a change's id")
-    .option('--env <name>', 'the environment, as the policy calls it')
+    .option('--environment <name>', 'the environment, as the policy calls it')
     .option('--cluster <cluster>', 'instead: the cluster that it will be deployed to')
     .option('-n, --namespace <namespace>', 'and its namespace')
     .option('-l, --label <key=value>', 'and a label of it; may be repeated', collect)
@@ -61,9 +61,12 @@ export function verifyCommand(program: Command): void {
       wholeNumber('--wait', 1, 86_400),
     );
   examples(command, [
-    ['verify commit $GIT_SHA --env production --previous $DEPLOYED_SHA', 'in a pipeline, before it deploys'],
+    [
+      'verify commit $GIT_SHA --environment production --previous $DEPLOYED_SHA',
+      'in a pipeline, before it deploys',
+    ],
     ['verify image registry.example.com/web@sha256:... --cluster prod -n shop', 'by its attestations'],
-    ['verify commit $GIT_SHA --env production --wait 600', 'give mirrors ten minutes'],
+    ['verify commit $GIT_SHA --environment production --wait 600', 'give mirrors ten minutes'],
   ]).action(async (kind: string, ref: string, _flags: unknown, called: Command) => {
     const flags = called.optsWithGlobals<Flags>();
     if (kind !== 'commit' && kind !== 'image' && kind !== 'change')
@@ -81,7 +84,7 @@ async function ask(context: Context, kind: string, ref: string, flags: Flags): P
   for (;;) {
     const answer = await context.client.get<Answer>('/v1/verify', {
       [kind]: ref,
-      environment: flags.env,
+      environment: flags.environment,
       cluster: flags.cluster,
       namespace: flags.namespace,
       label: flags.label,

@@ -290,7 +290,7 @@ describe('the gate', () => {
 });
 
 describe('verify', () => {
-  const env = ['--env', 'production'];
+  const env = ['--environment', 'production'];
   it('answers a pipeline by its exit code, with the reason', async () => {
     const yes = await api.cli(['verify', 'commit', approved, ...env]);
     expect([yes.code, yes.stdout]).toEqual([0, expect.stringMatching(/^Verdict: {5}approved$/m)]);
@@ -321,7 +321,7 @@ describe('verify', () => {
     ])
       expect([asked, (await api.cli(['verify', ...asked, ...env])).code]).toEqual([asked, 6]);
     expect((await api.cli(['verify', 'change', randomUUID(), ...env])).code).toBe(4);
-    expect(await api.cli(['verify', 'commit', approved, '--env', 'prod'])).toMatchObject({
+    expect(await api.cli(['verify', 'commit', approved, '--environment', 'prod'])).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('its environments are production, default'),
     });
