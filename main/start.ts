@@ -58,7 +58,7 @@ const PAGE_FOLDER = join(
 );
 
 /** How long answers may take once we are told to stop: less than Kubernetes gives a pod. */
-const LAST_ANSWERS_MS = 15_000;
+const LAST_ANSWERS_MS = 10_000;
 
 const AWAY =
   '\n  whochanged is up, and Postgres is away: audit events are kept in the spool until it is back.\n\n';
