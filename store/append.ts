@@ -4,7 +4,7 @@ import type { AcceptedEvent, Rejection } from '../core/accept.js';
 import { CHANGE_CLASSES, type ChangeClass, type EventClass } from '../core/vocabulary.js';
 import { collectionItems, writeOf } from '../core/write.js';
 import { BatchBodies, BodyCache } from './body-cache.js';
-import { findVersionsBefore, type PendingWrite, projectChanges } from './changes-writer.js';
+import { appendChanges, type PendingWrite } from './changes-writer.js';
 import { beginNumbered } from './cluster-lock.js';
 import { CopyRows, copyRows } from './copy.js';
 import { Dictionaries, DictionaryIDs } from './dictionaries.js';
@@ -13,7 +13,6 @@ import { EVENT_COLUMNS, writeEventRow } from './event-row.js';
 import { findKnownEvents, type KnownEvents } from './known-events.js';
 import { appendPending, type PendingRecord } from './log/pending.js';
 import { ensurePartitions, monthOf } from './partitions.js';
-import { Pauses } from './pauses.js';
 import {
   appendFindings,
   appendOpenRequests,
@@ -125,11 +124,12 @@ export class Ledger {
     results: Map<Batch, AppendResult>,
   ): Promise<void> {
     const cache = this.#cacheOf(clusterID);
-    const parsed = batches.flatMap((batch) => batch.accepted);
-    const [{ firstSeq, known }] = await Promise.all([
-      beginKnowing(client, clusterID, parsed),
-      parseAhead(parsed),
-    ]);
+    const firstSeq = await beginNumbered(client, clusterID);
+    const known = await findKnownEvents(
+      client,
+      clusterID,
+      batches.flatMap((batch) => batch.accepted),
+    );
     const events = newEvents(batches, known, firstSeq, results);
 
     const dictionaries = new Dictionaries(cache.ids);
@@ -141,39 +141,22 @@ export class Ledger {
       bodies.add(event?.requestObject, accepted.request);
       bodies.add(event?.responseObject, accepted.response);
     }
-    const before = await findVersionsBefore(client, clusterID, writes, {
+    const changes = await appendChanges(client, clusterID, writes, {
       dictionaries,
       bodies,
       bodyCache: cache.bodies,
       known,
     });
-    const encodeRows = (some: NewEvent[]) => {
-      const rows = new CopyRows();
-      for (const event of some) {
-        const place = { clusterID, sourceID: event.batch.sourceID, seq: event.seq, class: event.class };
-        writeEventRow(rows, place, event.accepted, dictionaries, cache.entries);
-      }
-      return rows;
-    };
-    // Most rows depend on no projecting, so that Postgres can take them in meanwhile.
-    const received = new Map(bodies.stored);
-    const copied = (async () => {
-      await cache.bodies.append(client, clusterID, received);
-      const settled = encodeRows(events.filter((event) => !isChangeClass(event.class)));
-      await copyRows(client, 'events', EVENT_COLUMNS, settled);
-    })();
-    const projecting = projectChanges(client, clusterID, before, copied);
-    // Neither may go on when the other has failed: the connection is to be rolled back.
-    await Promise.allSettled([copied, projecting]);
-    await copied;
-    const changes = await projecting;
+    settleClasses(events, changes.classes, known);
 
-    const projected = events.filter((event) => isChangeClass(event.class));
-    settleClasses(projected, changes.classes, known);
-    const made = new Map([...bodies.stored].filter(([digest]) => !received.has(digest)));
-    await cache.bodies.append(client, clusterID, made);
-    await copyRows(client, 'events', EVENT_COLUMNS, encodeRows(projected));
+    const rows = new CopyRows();
+    for (const event of events) {
+      const place = { clusterID, sourceID: event.batch.sourceID, seq: event.seq, class: event.class };
+      writeEventRow(rows, place, event.accepted, dictionaries, cache.entries);
+    }
     await appendDictionaries(client, clusterID, dictionaries, cache.entries);
+    await cache.bodies.append(client, clusterID, bodies.stored);
+    await copyRows(client, 'events', EVENT_COLUMNS, rows);
     await appendPending(client, 'event', clusterID, firstSeq, events.map(pendingRecord));
     await changes.copy();
     await appendOpenRequests(client, clusterID, openedRequests(events, known), closedRequests(events, known));
@@ -249,25 +232,6 @@ function newEvents(
     }
   }
   return events;
-}
-
-/** Parses the events that may be projected while Postgres works, in turns that let its answers and others' bodies through. */
-async function parseAhead(events: readonly AcceptedEvent[]): Promise<void> {
-  const pause = new Pauses();
-  for (const accepted of events) {
-    if (!isChangeClass(accepted.class)) continue;
-    void accepted.event;
-    if (pause.isDue()) await pause.take();
-  }
-}
-
-async function beginKnowing(
-  client: ClientBase,
-  clusterID: number,
-  events: AcceptedEvent[],
-): Promise<{ firstSeq: number; known: KnownEvents }> {
-  const firstSeq = await beginNumbered(client, clusterID);
-  return { firstSeq, known: await findKnownEvents(client, clusterID, events) };
 }
 
 function pendingRecord({ batch, accepted }: NewEvent): PendingRecord {

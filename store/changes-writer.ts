@@ -13,8 +13,7 @@ import { CopyRows, copyRows } from './copy.js';
 import type { Dictionaries } from './dictionaries.js';
 import type { KnownEvents } from './known-events.js';
 import { type LateWrites, projectLateWrites } from './late-writes.js';
-import { Pauses } from './pauses.js';
-import { findHeads, goesBefore, type VersionRow, versionOf } from './versions.js';
+import { findHeads, goesBefore, versionOf } from './versions.js';
 
 /** A write to be projected, with the event it stands for. */
 export interface PendingWrite {
@@ -40,23 +39,19 @@ export interface AppendedChanges {
   committed(): void;
 }
 
-/** A batch's writes by object, with the version that the store has of each. */
-export interface VersionsBefore {
-  context: Context;
-  byObject: Map<string, PendingWrite[]>;
-  kept: Map<string, number>;
-  heads: Map<string, VersionRow>;
-  /** Bodies of those versions, by digest. */
-  stored: Map<string, Json>;
-}
-
-/** Looks up what projecting these writes compares them with. */
-export async function findVersionsBefore(
+/** Projects a batch's writes, each object's against its version in the store, late ones between their neighbours. */
+export async function appendChanges(
   client: ClientBase,
   clusterID: number,
   pending: PendingWrite[],
   context: Context,
-): Promise<VersionsBefore> {
+): Promise<AppendedChanges> {
+  const classes = new Map<AcceptedEvent, EventClass>();
+  const changes = new CopyRows();
+  const uids = new Map<string, ObjectUid>();
+  const after: Array<{ digest: string; object: Json; size: number }> = [];
+  const kept = await keptSeqs(client, clusterID, pending, context.known);
+
   const byObject = new Map<string, PendingWrite[]>();
   for (const item of pending) {
     const id = objectID(item.write.key);
@@ -67,7 +62,6 @@ export async function findVersionsBefore(
   const versioned = [...byObject]
     .filter(([, items]) => items.some((item) => makesVersion(item.write)))
     .map(([id]) => id);
-  const kept = await keptSeqs(client, clusterID, pending, context.known);
   const heads = await findHeads(client, clusterID, versioned);
   const stored = await context.bodyCache.load(
     client,
@@ -75,23 +69,6 @@ export async function findVersionsBefore(
     [...heads.values()].flatMap((head) => (head.after_digest ? [head.after_digest.toString('hex')] : [])),
   );
   for (const [digest, value] of stored) context.bodies.addStored(value, digest);
-  return { context, byObject, kept, heads, stored };
-}
-
-/**
- * Projects a batch's writes, each object's against its version in the store, late ones between their neighbours. Works
- * in turns, for others to go on meanwhile. `client` is only used once `free` has resolved.
- */
-export async function projectChanges(
-  client: ClientBase,
-  clusterID: number,
-  { context, byObject, kept, heads, stored }: VersionsBefore,
-  free: Promise<void>,
-): Promise<AppendedChanges> {
-  const classes = new Map<AcceptedEvent, EventClass>();
-  const changes = new CopyRows();
-  const uids = new Map<string, ObjectUid>();
-  const after: Array<{ digest: string; object: Json; size: number }> = [];
 
   const emit = (item: PendingWrite, change: Change) => {
     const state = change.after?.state.object;
@@ -128,7 +105,6 @@ export async function projectChanges(
     }
   };
   const late: LateWrites[] = [];
-  const pause = new Pauses();
   for (const [id, items] of byObject) {
     const head = heads.get(id);
     const plain = items.filter((item) => !makesVersion(item.write)).map((item) => item.write);
@@ -138,12 +114,9 @@ export async function projectChanges(
     else projections.push(...projectWrites(head && versionOf(head, stored), ordered));
     for (const item of items) itemOf.set(item.write, item);
     settle(projections);
-    if (pause.isDue()) await pause.take();
   }
-  if (late.length > 0) {
-    await free;
+  if (late.length > 0)
     settle(await projectLateWrites(client, clusterID, late, context.bodies, context.bodyCache));
-  }
   return {
     classes,
     copy: async () => {
