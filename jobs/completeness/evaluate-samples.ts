@@ -80,11 +80,17 @@ function recountAt(sample: StoredSample, interval: Interval, now: Date): Date | 
   const open = interval.verdict === 'incomplete' || interval.reason === 'in_flight';
   const due = sample.recountAt === null ? undefined : new Date(Date.parse(sample.recountAt));
   if (due !== undefined && due > now) return due;
-  return open || (due !== undefined && age <= SETTLE_MS) ? later(age, now) : null;
+  return open || (due !== undefined && age <= SETTLE_MS) ? later(age, settledAt(sample), now) : null;
 }
 
-function later(age: number, now: Date): Date {
-  return new Date(now.getTime() + Math.max(SOONEST_RECOUNT_MS, age / 2));
+function settledAt({ readUntil }: StoredSample): number {
+  return readUntil / 1000 + SETTLE_MS;
+}
+
+/** Later each time, and right when nothing can come any more: what is judged then must have been counted then. */
+function later(age: number, settled: number, now: Date): Date {
+  const next = now.getTime() + Math.max(SOONEST_RECOUNT_MS, age / 2);
+  return new Date(now.getTime() < settled ? Math.min(next, settled) : next);
 }
 
 /** A loss whose bounds have moved is still the gap that it was. */

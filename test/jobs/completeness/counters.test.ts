@@ -65,6 +65,29 @@ describe('an apiserver’s counters', () => {
     expect(await probing.gaps()).toHaveLength(1);
   });
 
+  it('are judged as soon as nothing can come any more, though the apiserver is gone by then', async () => {
+    await probing.minute(5);
+    await probing.minute(5);
+    const late = await probing.minute(5, 4);
+    const read = probing.apiserver.now;
+    const seconds = () => (probing.apiserver.now - read) / 1_000_000;
+    // The job's schedule, and an apiserver that answers no more.
+    const verdictAfter = async (until: number) => {
+      while (seconds() + 20 <= until) {
+        probing.apiserver.wait(20);
+        await probing.run('findGaps');
+      }
+      return (await probing.verdicts()).at(-1);
+    };
+    expect(await verdictAfter(280)).toBe('in_flight');
+    // The last moment in which something may come: it is no gap, not for a moment either.
+    await probing.deliver(late.slice(0, 2) as Array<Record<string, unknown>>);
+    expect(await verdictAfter(320)).toBe('incomplete');
+    expect(await probing.gaps()).toMatchObject([{ state: 'open', missing: '2', expected: '10' }]);
+    await probing.deliver(late.slice(2) as Array<Record<string, unknown>>);
+    expect(await verdictAfter(800)).toBe('complete');
+  });
+
   it('keep a gap open for as long as only some of it has come', async () => {
     await probing.minute(5);
     const lost = await probing.minute(5, 6);
