@@ -23,6 +23,7 @@ export class Parts {
   readonly #pending: Array<Promise<void>> = [];
   #accepted: AcceptedEvent[] = [];
   #rejections: Rejection[] = [];
+  #releases: Array<() => void> = [];
   #bytes = 0;
   #held = 0;
 
@@ -43,6 +44,7 @@ export class Parts {
   async add(taken: Taken): Promise<void> {
     for (const accepted of taken.accepted) this.#accepted.push(accepted);
     for (const rejection of taken.rejections) this.#rejections.push(rejection);
+    if (taken.release) this.#releases.push(taken.release);
     this.#bytes += taken.bytes;
     if (this.#bytes >= PART_BYTES || this.#accepted.length >= PART_EVENTS) this.submit();
     while (this.#pending.length > MAX_PENDING) await this.#pending.shift();
@@ -72,16 +74,24 @@ export class Parts {
   #send(): void {
     const held = this.#held;
     this.#held = 0;
-    const pending = this.#makeDurable(this.#take()).finally(() => this.#inFlight.release(held));
+    const pending = this.#sendPart().finally(() => this.#inFlight.release(held));
     // Awaited later: a failure meanwhile must not count as unhandled.
     pending.catch(() => undefined);
     this.#pending.push(pending);
+  }
+
+  async #sendPart(): Promise<void> {
+    const releases = this.#releases;
+    await this.#makeDurable(this.#take());
+    // Not of what failed: something of it may still be on its way to Postgres.
+    for (const release of releases) release();
   }
 
   #take(): Part {
     const part = { accepted: this.#accepted, rejections: this.#rejections };
     this.#accepted = [];
     this.#rejections = [];
+    this.#releases = [];
     this.#bytes = 0;
     return part;
   }

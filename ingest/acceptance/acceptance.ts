@@ -20,6 +20,11 @@ export interface Taken {
   skipped?: Partial<Record<SkipReason, number>>;
   /** How many of the accepted are the leading fields of a record that was cut. */
   salvaged?: number;
+  /**
+   * Gives back the memory that the accepted events lie in, which nobody may look into afterwards. Absent where that is
+   * the heap's own.
+   */
+  release?: () => void;
 }
 
 /** The rest of a body, once it has ended. */

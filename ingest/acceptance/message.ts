@@ -110,6 +110,15 @@ export function unpackTaken(message: TakenMessage): TakenLast {
     rejections: message.rejections.map((item) => ({ ...item, digest: Buffer.from(item.digest, 'base64') })),
     bytes: message.itemBytes,
     empty: message.empty,
+    release: () => release(message),
     ...message.rest,
   };
+}
+
+/**
+ * What a message holds lies outside of V8's heap, which lets it grow by 64 MB before it looks for what is not needed any
+ * more. Handed over to nobody it goes at once.
+ */
+function release(message: TakenMessage): void {
+  structuredClone(null, { transfer: transferred(message) });
 }

@@ -42,7 +42,10 @@ export interface MessageParts {
   bodies: Float64Array;
 }
 
-/** An event that another thread has accepted: what every append needs at hand, the rest where it lies in the message. */
+/**
+ * An event that another thread has accepted: what every append needs at hand, the rest where it lies in the message. Views
+ * of that are made when they are asked for: kept in every event, they would outlive many collections of young garbage.
+ */
 export class UnpackedEvent implements AcceptedEvent {
   readonly auditID: string;
   readonly requestID: string;
@@ -52,18 +55,13 @@ export class UnpackedEvent implements AcceptedEvent {
   readonly requestReceivedTimestamp: number;
   readonly stageTimestamp: number;
   readonly size: number;
-  readonly digest: Buffer;
-  readonly request: AcceptedBody | undefined;
-  readonly response: AcceptedBody | undefined;
-  readonly encodedRow: EncodedRow;
   readonly #parts: MessageParts;
   readonly #at: number;
   #event: AuditEvent | undefined;
 
   /** `at`: where its numbers begin in `parts.events`. */
   constructor(parts: MessageParts, at: number, auditID: string, requestID: string) {
-    const { bytes, events } = parts;
-    const digest = events[at + EVENT.digest]!;
+    const { events } = parts;
     this.#parts = parts;
     this.#at = at;
     this.auditID = auditID;
@@ -74,13 +72,28 @@ export class UnpackedEvent implements AcceptedEvent {
     this.requestReceivedTimestamp = events[at + EVENT.requestReceivedTimestamp]!;
     this.stageTimestamp = events[at + EVENT.stageTimestamp]!;
     this.size = events[at + EVENT.size]!;
-    this.digest = bytes.subarray(digest, digest + 32);
-    this.encodedRow = {
-      columns: bytes.subarray(events[at + EVENT.columnsStart], events[at + EVENT.columnsEnd]),
-      referenceBytes: events[at + EVENT.referenceBytes]!,
+  }
+
+  get digest(): Buffer {
+    const { bytes, events } = this.#parts;
+    const start = events[this.#at + EVENT.digest]!;
+    return bytes.subarray(start, start + 32);
+  }
+
+  get encodedRow(): EncodedRow {
+    const { bytes, events } = this.#parts;
+    return {
+      columns: bytes.subarray(events[this.#at + EVENT.columnsStart], events[this.#at + EVENT.columnsEnd]),
+      referenceBytes: events[this.#at + EVENT.referenceBytes]!,
     };
-    this.request = bodyAt(parts, events[at + EVENT.request]!);
-    this.response = bodyAt(parts, events[at + EVENT.response]!);
+  }
+
+  get request(): AcceptedBody | undefined {
+    return bodyAt(this.#parts, this.#parts.events[this.#at + EVENT.request]!);
+  }
+
+  get response(): AcceptedBody | undefined {
+    return bodyAt(this.#parts, this.#parts.events[this.#at + EVENT.response]!);
   }
 
   get json(): Buffer {
@@ -90,9 +103,10 @@ export class UnpackedEvent implements AcceptedEvent {
 
   get event(): AuditEvent {
     if (this.#event) return this.#event;
+    const { request, response } = this;
     const event = parseCanonicalEvent(this.json.toString('utf8'));
-    if (this.request?.json) event.requestObject = JSON.parse(this.request.json.toString('utf8')) as Json;
-    if (this.response?.json) event.responseObject = JSON.parse(this.response.json.toString('utf8')) as Json;
+    if (request?.json) event.requestObject = JSON.parse(request.json.toString('utf8')) as Json;
+    if (response?.json) event.responseObject = JSON.parse(response.json.toString('utf8')) as Json;
     this.#event = event;
     return event;
   }

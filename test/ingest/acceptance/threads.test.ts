@@ -32,9 +32,9 @@ async function accept(acceptances: Acceptances, body: Buffer, piece: number): Pr
 
 /** What must be the same whichever thread accepted it: everything, with bodies as what the store will hold. */
 function comparable(taken: TakenLast[]): unknown {
-  return taken.map(({ accepted, ...rest }) => ({
+  return taken.map(({ accepted, release: _release, ...rest }) => ({
     ...rest,
-    accepted: accepted.map(({ event, request, response, json, encodedRow: _row, ...facts }) => {
+    accepted: accepted.map(({ event, request, response, json, digest, encodedRow: _row, ...facts }) => {
       const { requestObject: _request, responseObject: _response, ...envelope } = event;
       const stored = [request, response].map((body) => {
         if (!body) return undefined;
@@ -43,7 +43,7 @@ function comparable(taken: TakenLast[]): unknown {
       });
       return {
         ...facts,
-        digest: facts.digest.toString('hex'),
+        digest: digest.toString('hex'),
         json: json.toString(),
         envelope: JSON.parse(JSON.stringify(envelope)),
         stored,
@@ -72,6 +72,18 @@ describe('accepting in threads', () => {
       ]);
       expect(comparable(threaded)).toEqual(comparable(inPlace));
     }
+  });
+
+  it('gives back the memory of events that are durable, and lets nobody read there again', async () => {
+    open = threadedAcceptances(data, 1, log);
+    const [batch] = [...new Traffic().batches([0])];
+    const [taken] = await accept(open, Buffer.from(batch!.body), LIMIT);
+    const event = taken!.accepted[0]!;
+    const { buffer } = event.json;
+    expect(buffer.byteLength).toBeGreaterThan(0);
+    taken!.release!();
+    expect(buffer.byteLength).toBe(0);
+    expect(() => event.json).toThrow(TypeError);
   });
 
   it('gives a change its bodies to be compared', async () => {
