@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { WhochangedError } from '../core/errors.js';
 import { GIT_PROTOCOLS, type GitProtocol } from '../core/git/repo-url.js';
 import { type IdentityConfig, readIdentityConfig } from './identity-config.js';
+import { type RetentionConfig, readRetentionConfig } from './retention-config.js';
 import { readVariablesFile, VariableReader } from './variables.js';
 
 export const SYSTEM_ROLES = ['ingest', 'api', 'jobs'] as const;
@@ -66,6 +67,7 @@ export interface Config {
     listPageKeys: number;
   };
   identity: IdentityConfig;
+  retention: RetentionConfig;
   limits: { requestsPerMinute: number; failedLoginsPerMinute: number };
   logLevel: string;
 }
@@ -170,6 +172,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       listPageKeys: reader.integer('WHOCHANGED_S3_LIST_PAGE_KEYS', 1000, 1, 1000),
     },
     identity: readIdentityConfig(reader, problems),
+    retention: readRetentionConfig(reader, problems),
     limits: {
       requestsPerMinute: reader.integer('WHOCHANGED_API_REQUESTS_PER_MINUTE', 1200, 1, 1_000_000),
       failedLoginsPerMinute: reader.integer('WHOCHANGED_API_FAILED_LOGINS_PER_MINUTE', 60, 1, 1_000_000),

@@ -12,6 +12,7 @@ import { webhookManifest } from '../ingest/admission/manifest.js';
 import { FORMATS } from '../ingest/formats/format.js';
 import { webhookKubeconfig } from '../ingest/webhook/kubeconfig.js';
 import { attributeJob } from '../jobs/attribute.js';
+import { copyCheckpointsJob, createCheckpointCopyMetrics } from '../jobs/checkpoint-copies.js';
 import { findGapsJob } from '../jobs/completeness/find-gaps.js';
 import { createCompletenessMetrics } from '../jobs/completeness/metrics.js';
 import { sampleCountersJob } from '../jobs/completeness/sample-counters.js';
@@ -30,6 +31,7 @@ import { JobRunner } from '../jobs/runner.js';
 import { settleOutcomesJob } from '../jobs/settle-outcomes.js';
 import { verdictsJob } from '../jobs/verdicts.js';
 import { createKysely, createPool } from '../store/database.js';
+import { S3Clients } from '../store/s3-client.js';
 import { peopleOf } from '../store/verdicts/people.js';
 import { authenticators } from './authenticators.js';
 import type { Config } from './config.js';
@@ -99,6 +101,8 @@ export async function start(
     () => ingest?.s3.start(),
     () => undefined,
   );
+  const archiveClients = new S3Clients();
+  const { checkpoints } = config.retention;
   // Jobs hold locks on their connections; a pool of their own keeps them from starving the others.
   const jobsPool = has('jobs')
     ? createPool({ ...store.options, poolSize: 10, applicationName: 'whochanged-jobs' })
@@ -115,6 +119,9 @@ export async function start(
       pruneJobRunsJob(),
       sequenceLogJob(),
       checkpointJob(signer),
+      ...(checkpoints
+        ? [copyCheckpointsJob(archiveClients, checkpoints, createCheckpointCopyMetrics(registry))]
+        : []),
       sampleCountersJob(places, completeness),
       writeCanariesJob(places, completeness),
       findGapsJob(completeness),
@@ -214,6 +221,7 @@ export async function start(
       await ingest?.stop();
       await jobs?.stop();
       await jobsPool?.end();
+      await archiveClients.stop();
       await store.stop();
     },
   };

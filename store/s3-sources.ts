@@ -1,18 +1,9 @@
 import type { ClientBase, Pool } from 'pg';
+import type { S3Place } from './s3-place.js';
 import type { Trouble } from './source-objects.js';
 
-/** Where an s3 source lies and how it is opened. Credentials come from the process that reads. */
-export interface S3Location {
-  bucket: string;
-  /** Keys begin with it. '' for the whole bucket. */
-  prefix: string;
-  region: string | null;
-  /** Another server than AWS. */
-  endpoint: string | null;
-  pathStyle: boolean;
-  roleARN: string | null;
-  externalID: string | null;
-  profile: string | null;
+/** Where an s3 source lies and how it is opened. */
+export interface S3Location extends S3Place {
   /** Of the objects; 'auto' detects it in each. */
   format: string;
   queueURL: string | null;

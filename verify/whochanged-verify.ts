@@ -24,7 +24,8 @@ Exit code: 0 it holds, 1 something was altered, 2 it could not be checked.
 
 Examples:
   whochanged-verify proof change.tlog-proof --key-file log.keys
-  whochanged-verify database --database-url postgres://... --key-file log.keys --checkpoints copies/`,
+  whochanged-verify database --database-url postgres://... --key-file log.keys --checkpoints copies/
+  whochanged-verify database --key-file log.keys --checkpoints s3://audit-checkpoints/prod/`,
     );
   program
     .command('proof')
@@ -43,7 +44,7 @@ Examples:
     .description('a whole database: the tree against its checkpoints, every record against its leaf')
     .requiredOption('--key-file <file>', 'trusted keys, one a line')
     .option('--database-url <url>', 'default: DATABASE_URL')
-    .option('--checkpoints <folder>', 'checkpoints that were kept elsewhere, a file each')
+    .option('--checkpoints <place>', 'checkpoints that were kept elsewhere: a folder, or s3://BUCKET/PREFIX/')
     .action(async (flags: { keyFile: string; databaseUrl?: string; checkpoints?: string }) => {
       const connectionString = flags.databaseUrl ?? process.env.DATABASE_URL;
       if (!connectionString) throw new Error('no database: set --database-url or DATABASE_URL');

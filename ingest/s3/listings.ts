@@ -1,9 +1,9 @@
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
+import type { S3Clients } from '../../store/s3-client.js';
 import { type LeasedScan, leaseScan, releaseScan } from '../../store/s3-scans.js';
 import type { S3Source } from '../../store/s3-sources.js';
 import { backoffSeconds } from './backoff.js';
-import type { S3Clients } from './client.js';
 import { runPass } from './list.js';
 import type { S3Metrics } from './metrics.js';
 import type { S3Options } from './s3-ingest.js';

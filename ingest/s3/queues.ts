@@ -1,8 +1,8 @@
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
+import type { S3Clients } from '../../store/s3-client.js';
 import { recordQueue, type S3Source } from '../../store/s3-sources.js';
 import { backoffSeconds } from './backoff.js';
-import type { S3Clients } from './client.js';
 import type { S3Metrics } from './metrics.js';
 import { readQueue } from './queue.js';
 import { ServiceTrouble } from './trouble.js';

@@ -1,4 +1,10 @@
-import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 /** A request on its way to the S3 server. */
@@ -8,6 +14,9 @@ export interface PassingRequest {
   bucket: string;
   key: string;
   range: string | undefined;
+  /** What is asked of it besides: `?object-lock`. */
+  query: string;
+  headers: IncomingHttpHeaders;
 }
 
 /** What happens to it. Undefined: it passes. */
@@ -15,6 +24,8 @@ export type Treatment =
   | undefined
   /** An error as S3 answers it (AmazonS3 API, "REST error responses"). */
   | { status: number; code: string; message?: string }
+  /** An answer in the server's place. */
+  | { xml: string }
   /** The connection breaks after so many bytes of the body, once `until` is done. */
   | { cutAfter: number; until?: Promise<void> };
 
@@ -33,14 +44,21 @@ export async function startS3Proxy(target: string): Promise<S3Proxy> {
   let decide: (request: PassingRequest) => Treatment = () => undefined;
   const requests: PassingRequest[] = [];
   const server = createServer((incoming, answer) => {
-    const [bucket = '', ...key] = decodeURIComponent(new URL(incoming.url!, target).pathname)
-      .slice(1)
-      .split('/');
-    const { range } = incoming.headers;
-    const passing = { method: incoming.method!, bucket, key: key.join('/'), range };
+    const { pathname, search: query } = new URL(incoming.url!, target);
+    const [bucket = '', ...key] = decodeURIComponent(pathname).slice(1).split('/');
+    const { headers } = incoming;
+    const passing = {
+      method: incoming.method!,
+      bucket,
+      key: key.join('/'),
+      range: headers.range,
+      query,
+      headers,
+    };
     requests.push(passing);
     const treatment = decide(passing);
-    if (treatment && 'status' in treatment) refuse(incoming, answer, treatment);
+    if (treatment && 'xml' in treatment) answer.writeHead(200).end(treatment.xml);
+    else if (treatment && 'status' in treatment) refuse(incoming, answer, treatment);
     else pass(incoming, answer, { hostname, port }, treatment);
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));

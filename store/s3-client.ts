@@ -1,6 +1,6 @@
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
 import type { SQSClient } from '@aws-sdk/client-sqs';
-import type { S3Location, S3Source } from '../../store/s3-sources.js';
+import type { S3Place } from './s3-place.js';
 
 /** Attempts of one request within the SDK, which waits between them longer and longer, with jitter. */
 const MAX_ATTEMPTS = 4;
@@ -17,7 +17,7 @@ type ClientOptions = Pick<
 >;
 
 /**
- * The clients of each source, made when first used: the SDK takes tens of megabytes, which a system without S3 is
+ * The clients of each place, made when first used: the SDK takes tens of megabytes, which a system without S3 is
  * spared. Credentials are the SDK's default chain (environment, shared configuration, web identity, ECS, EC2), from
  * the profile if one is named, to assume the role if one is named. They stay in memory.
  */
@@ -25,7 +25,7 @@ export class S3Clients {
   readonly #s3 = new Map<string, Promise<S3Client>>();
   readonly #sqs = new Map<string, Promise<SQSClient>>();
 
-  s3(source: S3Source): Promise<S3Client> {
+  s3(source: S3Place): Promise<S3Client> {
     return once(this.#s3, keyOf(source), async () => {
       const { S3Client } = await import('@aws-sdk/client-s3');
       return new S3Client({
@@ -40,7 +40,7 @@ export class S3Clients {
   }
 
   /** For a queue beside an S3-compatible server, the endpoint is where the queue's URL points. */
-  sqs(source: S3Source & { queueURL: string }): Promise<SQSClient> {
+  sqs(source: S3Place & { queueURL: string }): Promise<SQSClient> {
     return once(this.#sqs, `${keyOf(source)} ${source.queueURL}`, async () => {
       const { SQSClient } = await import('@aws-sdk/client-sqs');
       const { origin, hostname } = new URL(source.queueURL);
@@ -56,8 +56,8 @@ export class S3Clients {
   }
 }
 
-/** Sources with equal settings share a client, and so its credentials and connections. */
-function keyOf(source: S3Location): string {
+/** Places with equal settings share a client, and so its credentials and connections. */
+function keyOf(source: S3Place): string {
   const { region, endpoint, pathStyle, roleARN, externalID, profile } = source;
   return JSON.stringify([region, endpoint, pathStyle, roleARN, externalID, profile]);
 }
@@ -72,7 +72,7 @@ function once<T>(clients: Map<string, Promise<T>>, key: string, make: () => Prom
   return client;
 }
 
-async function clientOptions(source: S3Location): Promise<ClientOptions> {
+async function clientOptions(source: S3Place): Promise<ClientOptions> {
   const region = source.region ?? (source.endpoint === null ? undefined : ANY_REGION);
   return {
     ...(region !== undefined && { region }),
@@ -85,7 +85,7 @@ async function clientOptions(source: S3Location): Promise<ClientOptions> {
 }
 
 async function credentialsOf(
-  source: S3Location,
+  source: S3Place,
   region: string | undefined,
 ): Promise<Pick<ClientOptions, 'credentials'>> {
   const { roleARN, externalID, profile } = source;
