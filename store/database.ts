@@ -1,6 +1,7 @@
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { formatMicros, parseMicros } from '../core/timestamp.js';
+import { PreparingClient } from './prepared.js';
 import type { Database } from './schema.js';
 
 const { builtins } = pg.types;
@@ -55,6 +56,7 @@ function typeParser(oid: number, format?: 'text' | 'binary') {
  */
 export function createPool(options: DatabaseOptions): pg.Pool {
   const pool = new pg.Pool({
+    Client: PreparingClient,
     ...(options.connectionString !== undefined && { connectionString: options.connectionString }),
     ...(options.host !== undefined && { host: options.host }),
     // PGSSLMODE is meant for other servers.

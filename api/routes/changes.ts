@@ -285,7 +285,7 @@ export function changeRoutes({ server, deps, auth }: Api): void {
           after: undefined,
           limit: 0,
         };
-        const statements = await statementsOf(db, question, undefined);
+        const statements = await statementsOf(db, question);
         const rows = streamRows(pool, db, statements);
         const lines = async function* () {
           if (format === 'csv') yield csvHeader();

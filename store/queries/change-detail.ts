@@ -6,6 +6,7 @@ import { millisOfID } from '../../core/identity.js';
 import { patchedPaths } from '../../core/patch/apply-patch.js';
 import { type Provenance, provenanceOf, type ToldIn } from '../../core/provenance.js';
 import type { Certainty } from '../../core/vocabulary.js';
+import { prepared } from '../prepared.js';
 import type { Database } from '../schema.js';
 import { findBodies, objectIn } from './bodies.js';
 import type { ChangeRow } from './change-rows.js';
@@ -36,11 +37,11 @@ export interface ChangeDetail {
 
 async function findDigests(db: Kysely<Database>, id: string): Promise<Digests | undefined> {
   const millis = millisOfID(id);
-  const { rows } = await sql<Digests>`
+  const { rows } = await prepared(sql<Digests>`
     select cluster_id, level, request_digest, before_digest, before_certainty, after_digest, after_certainty, deleted
       from changes
      where cluster_id in (select id from clusters) and change_id = ${id}::uuid
-       and at >= ${new Date(millis).toISOString()}::timestamptz and at < ${new Date(millis + 1).toISOString()}::timestamptz`.execute(
+       and at >= ${new Date(millis).toISOString()}::timestamptz and at < ${new Date(millis + 1).toISOString()}::timestamptz`).execute(
     db,
   );
   return rows[0];
@@ -56,7 +57,7 @@ export async function findChangeDetail(db: Kysely<Database>, row: ChangeRow): Pr
         digests.after_digest,
       ])
     : new Map<string, Json>();
-  const events = await sql<{
+  const events = await prepared(sql<{
     event_id: string;
     stage: Stage;
     source: string;
@@ -74,7 +75,7 @@ export async function findChangeDetail(db: Kysely<Database>, row: ChangeRow): Pr
       join sources s on s.id = e.source_id
       left join authorizations z on z.cluster_id = e.cluster_id and z.id = e.authorization_id
      where e.cluster_id = ${digests?.cluster_id ?? 0} and e.at = ${row.at}::timestamptz and e.request_id = ${row.change_id}::uuid
-     order by e.stage, e.seq`.execute(db);
+     order by e.stage, e.seq`).execute(db);
   const objects = digests
     ? await findObjectsOfEvents(
         db,

@@ -1,4 +1,4 @@
-import { type Kysely, type RawBuilder, sql } from 'kysely';
+import { type Kysely, type RawBuilder, type SqlBool, sql } from 'kysely';
 import { builtInController } from '../../core/actors.js';
 import { objectID } from '../../core/identity.js';
 import type { VerdictName } from '../../core/verdict/verdict.js';
@@ -140,12 +140,7 @@ async function findObjectIDs(
       ),
     );
   if (namespaces.length > 0) query = query.where('namespace', 'in', namespaces);
-  if (resources.length > 0)
-    query = query.where(
-      'resource',
-      'in',
-      resources.map((item) => item.resource),
-    );
+  if (resources.length > 0) query = query.where(resourceCondition(resources, 'objects'));
   return (await query.limit(MAX_LOOKUP).execute()).map((row) => row.id);
 }
 
@@ -171,8 +166,11 @@ export function changeConditions(
     );
   if (exceptIDs.length > 0) conditions.push(sql`c.user_id <> all(${exceptIDs}::bigint[])`);
   if (filter.subresources?.length) conditions.push(oneOf('c.subresource', filter.subresources));
-  if (filter.namespaces?.length) conditions.push(oneOf('c.namespace', filter.namespaces));
-  if (filter.resources?.length) conditions.push(resourceCondition(filter.resources, 'c'));
+  // Objects found by name are of the namespaces and resources asked for; said twice, Postgres expects too few rows.
+  if (!filter.names?.length) {
+    if (filter.namespaces?.length) conditions.push(oneOf('c.namespace', filter.namespaces));
+    if (filter.resources?.length) conditions.push(resourceCondition(filter.resources, 'c'));
+  }
   if (filter.tools?.length) conditions.push(oneOf('c.tool', filter.tools));
   if (filter.verbs?.length) conditions.push(oneOf('c.verb', filter.verbs));
   if (filter.kinds?.length) {
@@ -219,13 +217,13 @@ function timeConditionsOrTrue(
 export function resourceCondition(
   resources: Array<{ resource: string; group?: string }>,
   table: string,
-): RawBuilder<unknown> {
+): RawBuilder<SqlBool> {
   const each = resources.map(({ resource, group }) =>
     group === undefined
       ? sql`${sql.ref(`${table}.resource`)} = ${resource}`
       : sql`(${sql.ref(`${table}.resource`)} = ${resource} and ${sql.ref(`${table}.api_group`)} = ${group})`,
   );
-  return sql`(${sql.join(each, sql` or `)})`;
+  return sql<SqlBool>`(${sql.join(each, sql` or `)})`;
 }
 
 /** Equality keeps an index's order where `any` would not. */

@@ -1,9 +1,11 @@
-import { type RawBuilder, sql } from 'kysely';
+import { type Kysely, type RawBuilder, sql } from 'kysely';
 import type { Flag } from '../../core/change.js';
 import type { FieldChange } from '../../core/diff/diff.js';
 import type { LinkedSource, LinkRule, Strength } from '../../core/links/link.js';
 import type { VerdictName } from '../../core/verdict/verdict.js';
 import type { Certainty, ChangeKind, EventClass, Outcome, PatchType } from '../../core/vocabulary.js';
+import { prepared } from '../prepared.js';
+import type { Database } from '../schema.js';
 
 /** A change with everything that a list shows of it; one query, no look-ups after it. */
 export interface ChangeRow {
@@ -90,13 +92,8 @@ export const VERDICT_JOINS = sql`
       left join lateral (select * from links w where w.cluster_id = c.cluster_id and w.at = c.at and w.change_id = c.change_id
                             and w.selected limit 1) l on true`;
 
-/** Rows of `changes c` that meet the conditions, in order, dressed with their dictionary entries and attribution. */
-export function selectChanges(
-  conditions: RawBuilder<unknown>[],
-  order: RawBuilder<unknown>,
-  limit: number | undefined,
-): RawBuilder<ChangeRow> {
-  const page = sql`select c.* from changes c where ${sql.join(conditions, sql` and `)} order by ${order} ${limit === undefined ? sql`` : sql`limit ${limit}`}`;
+/** Rows of `changes c`, each told with its dictionary entries, attribution, verdict and link. */
+export function tellChanges(changes: RawBuilder<unknown>): RawBuilder<ChangeRow> {
   return sql<ChangeRow>`
     select c.at, c.change_id, c.seq, c.completed_at, k.name as cluster, s.name as source, c.class, c.kind, c.outcome, c.verb,
            c.patch_type, c.code, c.api_group, c.api_version, c.resource, c.subresource, c.namespace, c.name, c.uid,
@@ -108,7 +105,7 @@ export function selectChanges(
            t.trigger_change_id, t.trigger_at, tu.username as trigger_username, tc.summary as trigger_summary,
            tc.api_group as trigger_api_group, tc.resource as trigger_resource, tc.namespace as trigger_namespace, tc.name as trigger_name,
            t.content_change_id, t.content_at, ${VERDICT_COLUMNS}
-      from (${page}) c
+      from (${changes}) c
       join clusters k on k.id = c.cluster_id
       join sources s on s.id = c.source_id
       join users u on u.cluster_id = c.cluster_id and u.id = c.user_id
@@ -118,19 +115,14 @@ export function selectChanges(
       left join attributions t on t.cluster_id = c.cluster_id and t.change_id = c.change_id
       left join objects o on o.cluster_id = c.cluster_id and o.id = t.root_object_id
       left join changes tc on tc.cluster_id = c.cluster_id and tc.at = t.trigger_at and tc.change_id = t.trigger_change_id
-      left join users tu on tu.cluster_id = tc.cluster_id and tu.id = tc.user_id${VERDICT_JOINS}
-     order by ${order}`;
+      left join users tu on tu.cluster_id = tc.cluster_id and tu.id = tc.user_id${VERDICT_JOINS}`;
 }
 
 /**
- * Requests that changed nothing (refused, dry runs, no-ops, ...) in the shape of changes: rows of `events c` that meet
- * the conditions. A request stands once, by its last stage.
+ * Requests that changed nothing (refused, dry runs, no-ops, ...) in the shape of changes, from rows of `events c`; each
+ * told with its dictionary entries.
  */
-export function selectAttempts(
-  conditions: RawBuilder<unknown>[],
-  order: RawBuilder<unknown>,
-  limit: number | undefined,
-): RawBuilder<ChangeRow> {
+export function tellAttempts(events: RawBuilder<unknown>): RawBuilder<ChangeRow> {
   return sql<ChangeRow>`
     select c.at, c.request_id as change_id, c.seq, c.stage_at as completed_at, k.name as cluster, s.name as source, c.class, null as kind,
            null as outcome, c.verb, null as patch_type, c.code, coalesce(o.api_group, '') as api_group, c.object_ref->>'apiVersion' as api_version,
@@ -146,15 +138,57 @@ export function selectAttempts(
            null as content_change_id, null as content_at, null as verdict, null as verdict_reason, null as verdict_environment,
            null as verdict_final, null as verdict_root_change_id, null as verdict_root, null as verdict_root_reason,
            null as approvers, null as pull_requests, null as link_rule, null as link_strength, null as link_sources
-      from events c
+      from (${events}) c
       join clusters k on k.id = c.cluster_id
       join sources s on s.id = c.source_id
       join users u on u.cluster_id = c.cluster_id and u.id = c.user_id
       left join users i on i.cluster_id = c.cluster_id and i.id = c.impersonated_user_id
       left join user_agents a on a.cluster_id = c.cluster_id and a.id = c.user_agent_id
-      left join objects o on o.cluster_id = c.cluster_id and o.id = c.object_id
-     where ${sql.join(conditions, sql` and `)}
-       and not exists (select from events later where later.cluster_id = c.cluster_id and later.at = c.at
-                          and later.request_id = c.request_id and later.stage > c.stage and later.class = c.class)
-     order by ${order} ${limit === undefined ? sql`` : sql`limit ${limit}`}`;
+      left join objects o on o.cluster_id = c.cluster_id and o.id = c.object_id`;
+}
+
+/**
+ * The rows of `changes` that a statement finds, told; in no order. In two steps, since the one that tells them can be
+ * planned once and for all.
+ */
+export async function findChangeRows(
+  db: Kysely<Database>,
+  changes: RawBuilder<unknown>,
+): Promise<ChangeRow[]> {
+  const found = await sql<{ cluster_id: number; at: string; change_id: string }>`
+    select cluster_id, at, change_id from (${changes}) c`.execute(db);
+  if (found.rows.length === 0) return [];
+  const { rows } = await prepared(
+    tellChanges(sql`
+      select c.* from unnest(${found.rows.map((row) => row.cluster_id)}::integer[], ${found.rows.map((row) => row.at)}::timestamptz[],
+                             ${found.rows.map((row) => row.change_id)}::uuid[]) q (cluster_id, at, change_id)
+       cross join lateral (
+         select * from changes where cluster_id = q.cluster_id and at = q.at and change_id = q.change_id offset 0) c`),
+  ).execute(db);
+  return rows;
+}
+
+/** The same for rows of `events` that tell of attempts. */
+export async function findAttemptRows(
+  db: Kysely<Database>,
+  events: RawBuilder<unknown>,
+): Promise<ChangeRow[]> {
+  const found = await sql<{ cluster_id: number; at: string; digest: Buffer; source_id: number }>`
+    select cluster_id, at, digest, source_id from (${events}) c`.execute(db);
+  if (found.rows.length === 0) return [];
+  const { rows } = await prepared(
+    tellAttempts(sql`
+      select c.* from unnest(${found.rows.map((row) => row.cluster_id)}::integer[], ${found.rows.map((row) => row.at)}::timestamptz[],
+                             ${found.rows.map((row) => row.digest)}::bytea[], ${found.rows.map((row) => row.source_id)}::integer[])
+                        q (cluster_id, at, digest, source_id)
+       cross join lateral (
+         select * from events where cluster_id = q.cluster_id and at = q.at and digest = q.digest and source_id = q.source_id offset 0) c`),
+  ).execute(db);
+  return rows;
+}
+
+/** The order of lists: by time, then by id. */
+export function newestFirst(a: ChangeRow, b: ChangeRow): number {
+  if (a.at !== b.at) return a.at < b.at ? 1 : -1;
+  return a.change_id < b.change_id ? 1 : -1;
 }

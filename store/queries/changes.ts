@@ -1,6 +1,7 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely';
 import { millisOfID } from '../../core/identity.js';
 import type { EventClass } from '../../core/vocabulary.js';
+import { prepared } from '../prepared.js';
 import type { Database } from '../schema.js';
 import {
   type ChangeFilter,
@@ -11,7 +12,14 @@ import {
   resourceCondition,
   timeConditions,
 } from './change-filter.js';
-import { type ChangeRow, selectAttempts, selectChanges } from './change-rows.js';
+import {
+  type ChangeRow,
+  findAttemptRows,
+  findChangeRows,
+  newestFirst,
+  tellAttempts,
+  tellChanges,
+} from './change-rows.js';
 import { type Keyset, type Page, pageOf } from './cursor.js';
 
 /** Classes of events that `all` shows beside changes. Reads are shown only when asked for by class. */
@@ -26,6 +34,9 @@ const ATTEMPTS: EventClass[] = [
 ];
 const EVENT_ONLY = new Set<EventClass>([...ATTEMPTS, 'read', 'secret_read']);
 
+/** More objects than this are rather filtered for than probed one by one. */
+const MOST_PROBED = 200;
+
 export interface ChangeQuestion {
   filter: ChangeFilter;
   /** Every class, not only those a person cares for. */
@@ -38,43 +49,78 @@ export interface ChangeQuestion {
 /** One page of changes, newest first unless `ascending`. */
 export async function findChanges(db: Kysely<Database>, question: ChangeQuestion): Promise<Page<ChangeRow>> {
   const rows: ChangeRow[] = [];
-  for (const statement of await statementsOf(db, question, question.limit + 1))
-    rows.push(...(await statement.execute(db)).rows);
-  const sign = question.ascending ? -1 : 1;
-  rows.sort((a, b) =>
-    a.at === b.at ? (a.change_id < b.change_id ? sign : -sign) : a.at < b.at ? sign : -sign,
-  );
+  for (const selection of await selectionsOf(db, question, question.limit + 1))
+    rows.push(...(await findRows(db, selection)));
+  rows.sort(question.ascending ? (a, b) => newestFirst(b, a) : newestFirst);
   return pageOf(rows, question.limit, (row) => ({ at: row.at, id: row.change_id }));
 }
 
-/** The statements that together answer a question, each in the question's order; a page is their merge. */
+/** The statements that together tell all that a question asks for, each in the question's order: for streams. */
 export async function statementsOf(
   db: Kysely<Database>,
   question: ChangeQuestion,
-  limit: number | undefined,
 ): Promise<RawBuilder<ChangeRow>[]> {
+  const direction = question.ascending ? sql`asc` : sql`desc`;
+  return (await selectionsOf(db, question, undefined)).map(({ told, rows }) =>
+    told === 'changes'
+      ? sql<ChangeRow>`${tellChanges(rows)} order by c.at ${direction}, c.change_id ${direction}`
+      : sql<ChangeRow>`${tellAttempts(rows)} order by c.at ${direction}, c.request_id ${direction}`,
+  );
+}
+
+/** Which rows of `changes`, or of `events`, a question asks for in one cluster. */
+interface Selection {
+  told: 'changes' | 'attempts';
+  rows: RawBuilder<unknown>;
+}
+
+async function selectionsOf(
+  db: Kysely<Database>,
+  question: ChangeQuestion,
+  limit: number | undefined,
+): Promise<Selection[]> {
   const { filter, all, ascending, after } = question;
   const attempts = attemptsOf(filter, all);
   const direction = ascending ? sql`asc` : sql`desc`;
   const beyond = ascending ? sql`>` : sql`<`;
-  const statements: RawBuilder<ChangeRow>[] = [];
+  const limited = limit === undefined ? sql`` : sql`limit ${limit}`;
+  const selections: Selection[] = [];
   for (const cluster of await findClusters(db, filter.clusters)) {
     const resolved = await resolveFilter(db, cluster.id, filter);
     if (!resolved) continue;
     if (!onlyAttempts(filter)) {
-      const conditions = changeConditions(resolved, all);
+      const objectIDs = fewObjects(resolved);
+      const conditions = changeConditions(objectIDs ? { ...resolved, objectIDs: undefined } : resolved, all);
       if (after)
         conditions.push(sql`(c.at, c.change_id) ${beyond} (${after.at}::timestamptz, ${after.id}::uuid)`);
-      statements.push(selectChanges(conditions, sql`c.at ${direction}, c.change_id ${direction}`, limit));
+      const order = sql`order by c.at ${direction}, c.change_id ${direction} ${limited}`;
+      const rows = objectIDs
+        ? // Each object's newest by its index: told all at once, Postgres reads all of their changes and sorts them.
+          sql`select c.* from unnest(${objectIDs}::uuid[]) q (id) cross join lateral (
+                select c.* from changes c where ${sql.join(conditions, sql` and `)} and c.object_id = q.id ${order}) c ${order}`
+        : sql`select c.* from changes c where ${sql.join(conditions, sql` and `)} ${order}`;
+      selections.push({ told: 'changes', rows });
     }
     if (attempts.length > 0 && canBeAttempt(resolved)) {
       const conditions = attemptConditions(resolved, attempts);
       if (after)
         conditions.push(sql`(c.at, c.request_id) ${beyond} (${after.at}::timestamptz, ${after.id}::uuid)`);
-      statements.push(selectAttempts(conditions, sql`c.at ${direction}, c.request_id ${direction}`, limit));
+      const rows = sql`select c.* from events c
+                         left join objects o on o.cluster_id = c.cluster_id and o.id = c.object_id
+                        where ${sql.join(conditions, sql` and `)} and ${IS_LAST_STAGE}
+                        order by c.at ${direction}, c.request_id ${direction} ${limited}`;
+      selections.push({ told: 'attempts', rows });
     }
   }
-  return statements;
+  return selections;
+}
+
+function fewObjects({ objectIDs }: ResolvedFilter): string[] | undefined {
+  return objectIDs && objectIDs.length <= MOST_PROBED ? objectIDs : undefined;
+}
+
+async function findRows(db: Kysely<Database>, { told, rows }: Selection): Promise<ChangeRow[]> {
+  return told === 'changes' ? findChangeRows(db, rows) : findAttemptRows(db, rows);
 }
 
 /** The classes asked for that are told by events, without a row in `changes`. */
@@ -93,6 +139,11 @@ export function canBeAttempt({ filter, userAgentIDs }: ResolvedFilter): boolean 
   if (filter.verdicts?.length || filter.commits) return false;
   return !filter.kinds?.length && !filter.fields?.length && !filter.labels?.length;
 }
+
+/** A request stands once among attempts, by its last stage: a condition on rows of `events c`. */
+export const IS_LAST_STAGE = sql`not exists (
+  select from events later where later.cluster_id = c.cluster_id and later.at = c.at
+     and later.request_id = c.request_id and later.stage > c.stage and later.class = c.class)`;
 
 /** The conditions on rows of `events c`, joined with `objects o`. */
 export function attemptConditions(
@@ -138,7 +189,11 @@ export async function findChangesAfter(
   const resolved = await resolveFilter(db, clusterID, filter);
   if (!resolved) return [];
   const conditions = [...changeConditions(resolved, all), sql`c.seq > ${seq}::bigint`];
-  return (await selectChanges(conditions, sql`c.seq`, limit).execute(db)).rows;
+  const rows = await findChangeRows(
+    db,
+    sql`select c.* from changes c where ${sql.join(conditions, sql` and `)} order by c.seq limit ${limit}`,
+  );
+  return rows.sort((a, b) => Number(BigInt(a.seq) - BigInt(b.seq)));
 }
 
 /** The newest place in a cluster's order of commit. */
@@ -154,13 +209,13 @@ export async function findChange(db: Kysely<Database>, id: string): Promise<Chan
   const millis = millisOfID(id);
   const since = new Date(millis).toISOString();
   const until = new Date(millis + 1).toISOString();
-  const conditions = [
-    sql`c.change_id = ${id}::uuid`,
-    sql`c.at >= ${since}::timestamptz`,
-    sql`c.at < ${until}::timestamptz`,
-    sql`c.cluster_id in (select id from clusters)`,
-  ];
-  const { rows } = await selectChanges(conditions, sql`c.at, c.change_id`, 2).execute(db);
+  const rows = await findChangeRows(
+    db,
+    prepared(sql`
+      select c.* from changes c
+       where c.cluster_id in (select id from clusters) and c.change_id = ${id}::uuid
+         and c.at >= ${since}::timestamptz and c.at < ${until}::timestamptz`),
+  );
   return rows[0];
 }
 
@@ -173,9 +228,13 @@ export async function findConsequences(
 ): Promise<ChangeRow[]> {
   const [found] = await findClusters(db, [cluster]);
   if (!found) return [];
-  const conditions = [
-    sql`c.cluster_id = ${found.id}`,
-    sql`(c.at, c.change_id) in (select t.at, t.change_id from attributions t where t.cluster_id = ${found.id} and t.trigger_change_id = ${id}::uuid)`,
-  ];
-  return (await selectChanges(conditions, sql`c.at, c.change_id`, limit).execute(db)).rows;
+  const rows = await findChangeRows(
+    db,
+    prepared(sql`
+      select c.* from attributions t
+       cross join lateral (select * from changes where cluster_id = t.cluster_id and at = t.at and change_id = t.change_id offset 0) c
+       where t.cluster_id = ${found.id} and t.trigger_change_id = ${id}::uuid
+       order by c.at, c.change_id limit ${limit}`),
+  );
+  return rows.sort((a, b) => newestFirst(b, a));
 }

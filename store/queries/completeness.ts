@@ -1,6 +1,7 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely';
 import type { CompletenessVerdict } from '../../core/completeness/counters.js';
 import { overallVerdict, verdictOf } from '../../core/completeness/verdict.js';
+import { prepared } from '../prepared.js';
 import type { Database } from '../schema.js';
 
 /** A write that was received at the end of a time is told of so much later at the most. */
@@ -30,7 +31,7 @@ export async function findListCompleteness(
   until: string,
 ): Promise<ListCompleteness> {
   const from = since ?? '-infinity';
-  const { rows } = await sql<{
+  const { rows } = await prepared(sql<{
     cluster_id: number;
     gaps: number;
     covered: boolean | null;
@@ -55,7 +56,7 @@ export async function findListCompleteness(
               and ${sampledWithin(sql`n`, sql`${from}::timestamptz`, sql`${until}::timestamptz`)}
               and n.read_until > ${from}::timestamptz
               and coalesce(n.previous_until, n.read_since) < ${until}::timestamptz + ${LONGEST_WRITE}) c on true
-        where s.cluster_id = k.cluster_id and s.kind <> 'import' and (s.disabled_at is null or s.disabled_at > ${from}::timestamptz)) s`.execute(
+        where s.cluster_id = k.cluster_id and s.kind <> 'import' and (s.disabled_at is null or s.disabled_at > ${from}::timestamptz)) s`).execute(
     db,
   );
   const verdicts = rows.map((row) =>

@@ -3,6 +3,7 @@ import type { AuditEvent } from '../../core/audit-event.js';
 import { canonicalEvent } from '../../core/canonical.js';
 import { parseMicros } from '../../core/timestamp.js';
 import type { EventClass } from '../../core/vocabulary.js';
+import { prepared } from '../prepared.js';
 import type { Database, EventTable } from '../schema.js';
 import { findBodies } from './bodies.js';
 import { timeConditions } from './change-filter.js';
@@ -70,11 +71,16 @@ export async function findEvents(
   if (filter.classes) conditions.push(sql`e.class = any(${filter.classes}::event_class[])`);
   if (filter.stage) conditions.push(sql`e.stage = ${filter.stage}::audit_stage`);
   if (after) conditions.push(sql`(e.at, e.digest) < (${after.at}::timestamptz, decode(${after.id}, 'hex'))`);
-  const page = sql`select e.* from events e where ${sql.join(conditions, sql` and `)} order by e.at desc, e.digest desc limit ${limit + 1}`;
-  const { rows } =
-    await sql<EventRow>`${EVENT_SELECT} from (${page}) e ${EVENT_JOINS} order by e.at desc, e.digest desc`.execute(
-      db,
-    );
+  const found = await sql<{ at: string; digest: Buffer; source_id: number }>`
+    select e.at, e.digest, e.source_id from events e where ${sql.join(conditions, sql` and `)}
+     order by e.at desc, e.digest desc limit ${limit + 1}`.execute(db);
+  const { rows } = await prepared(sql<EventRow>`
+    ${EVENT_SELECT}
+      from unnest(${found.rows.map((row) => row.at)}::timestamptz[], ${found.rows.map((row) => row.digest)}::bytea[],
+                  ${found.rows.map((row) => row.source_id)}::integer[]) q (at, digest, source_id)
+     cross join lateral (
+       select * from events where cluster_id = ${clusterID} and at = q.at and digest = q.digest and source_id = q.source_id offset 0) e
+     ${EVENT_JOINS} order by e.at desc, e.digest desc`).execute(db);
   return pageOf(rows, limit, (row) => ({ at: row.at, id: row.digest.toString('hex') }));
 }
 
@@ -82,10 +88,10 @@ export async function findEvents(
 export async function findEvent(db: Kysely<Database>, id: string): Promise<EventRow | undefined> {
   const match = /^(\d{1,17})-([0-9a-f]{64})-(\d{1,9})$/.exec(id);
   if (!match) return undefined;
-  const { rows } = await sql<EventRow>`
+  const { rows } = await prepared(sql<EventRow>`
     ${EVENT_SELECT} from events e ${EVENT_JOINS}
      where e.cluster_id in (select id from clusters) and e.at = 'epoch'::timestamptz + ${match[1]!}::bigint * interval '1 microsecond'
-       and e.digest = decode(${match[2]!}, 'hex') and e.source_id = ${Number(match[3])}`.execute(db);
+       and e.digest = decode(${match[2]!}, 'hex') and e.source_id = ${Number(match[3])}`).execute(db);
   return rows[0];
 }
 

@@ -1,4 +1,5 @@
 import { type Kysely, sql } from 'kysely';
+import { prepared } from '../prepared.js';
 import type { Database } from '../schema.js';
 import { type Keyset, type Page, pageOf } from './cursor.js';
 
@@ -77,9 +78,9 @@ export async function findGateDecisionsOf(
   cluster: string,
   requestID: string,
 ): Promise<GateDecisionRow[]> {
-  const { rows } = await sql<GateDecisionRow>`
+  const { rows } = await prepared(sql<GateDecisionRow>`
     select ${COLUMNS} from gate_decisions d join clusters k on k.id = d.cluster_id
-     where k.name = ${cluster} and d.request_id = ${requestID}::uuid order by d.at, d.id limit 20`.execute(
+     where k.name = ${cluster} and d.request_id = ${requestID}::uuid order by d.at, d.id limit 20`).execute(
     db,
   );
   return rows;

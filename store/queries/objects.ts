@@ -6,7 +6,7 @@ import { parseMicros } from '../../core/timestamp.js';
 import type { Certainty, EventClass } from '../../core/vocabulary.js';
 import type { Database } from '../schema.js';
 import { findBodies, objectIn } from './bodies.js';
-import { type ChangeRow, selectChanges } from './change-rows.js';
+import { type ChangeRow, findChangeRows, newestFirst } from './change-rows.js';
 import { type Keyset, type Page, pageOf } from './cursor.js';
 
 /** An object's state at a time, and the version that tells it. */
@@ -67,7 +67,11 @@ export async function findHistory(
   const conditions = [sql`c.cluster_id = ${clusterID}`, sql`c.object_id = ${objectID(key)}::uuid`];
   if (classes) conditions.push(sql`c.class = any(${classes}::event_class[])`);
   if (after) conditions.push(sql`(c.at, c.change_id) < (${after.at}::timestamptz, ${after.id}::uuid)`);
-  const { rows } = await selectChanges(conditions, sql`c.at desc, c.change_id desc`, limit + 1).execute(db);
+  const rows = await findChangeRows(
+    db,
+    sql`select c.* from changes c where ${sql.join(conditions, sql` and `)} order by c.at desc, c.change_id desc limit ${limit + 1}`,
+  );
+  rows.sort(newestFirst);
   return pageOf(rows, limit, (row) => ({ at: row.at, id: row.change_id }));
 }
 

@@ -87,7 +87,7 @@ export function populationOf(
         query: question(reads ? '/v1/secret-reads' : '/v1/changes.ndjson', own),
         async *rows(pool, db) {
           const page = { filter, all: false, ascending: false, after: undefined, limit: 0 };
-          const statements = await statementsOf(db, page, undefined);
+          const statements = await statementsOf(db, page);
           for await (const row of streamRows(pool, db, statements)) yield recorded(row, reads);
         },
       };

@@ -5,6 +5,7 @@ import type { ContentComparison } from '../../core/links/compare-content.js';
 import type { Link } from '../../core/links/link.js';
 import { parseMicros } from '../../core/timestamp.js';
 import type { VerdictName } from '../../core/verdict/verdict.js';
+import { prepared } from '../prepared.js';
 import type { Database } from '../schema.js';
 import { findLinkRows } from '../verdicts/links.js';
 import { findClusters, timeConditions } from './change-filter.js';
@@ -133,10 +134,10 @@ export async function findVerdictsOf(
 ): Promise<{ verdicts: VerdictRow[]; links: Array<Link & { selected: boolean }> }> {
   const [cluster] = await findClusters(db, [change.cluster]);
   if (!cluster) return { verdicts: [], links: [] };
-  const { rows } = await sql<VerdictRow>`
+  const { rows } = await prepared(sql<VerdictRow>`
     select ${VERDICT} from verdicts w join policies p on p.digest = w.policy_digest
      where w.cluster_id = ${cluster.id} and w.at = ${change.at}::timestamptz and w.change_id = ${change.change_id}::uuid
-     order by w.id desc`.execute(db);
+     order by w.id desc`).execute(db);
   const key = { changeID: change.change_id, at: parseMicros(change.at)! };
   const links = await findLinkRows(pool, cluster.id, [key]);
   return { verdicts: rows, links: links.get(change.change_id) ?? [] };
