@@ -62,8 +62,7 @@ export class Client {
   /** The answer's body as it comes, for exports; with a body to send, by POST. */
   async *stream(path: string, query: Query, body?: object): AsyncGenerator<Buffer> {
     const response = await this.#send(body === undefined ? 'GET' : 'POST', path, query, body);
-    if (response.statusCode !== 200)
-      throw this.#problem(response.statusCode ?? 0, await this.#text(response));
+    if (response.statusCode !== 200) throw this.#problem(response, await this.#text(response));
     try {
       for await (const chunk of response) yield chunk as Buffer;
     } catch (error) {
@@ -88,7 +87,7 @@ export class Client {
   async #answer<T>(response: IncomingMessage): Promise<T> {
     const text = await this.#text(response);
     const status = response.statusCode ?? 0;
-    if (status < 200 || status > 299) throw this.#problem(status, text);
+    if (status < 200 || status > 299) throw this.#problem(response, text);
     if (text === '') return undefined as T;
     try {
       return JSON.parse(text) as T;
@@ -171,7 +170,7 @@ export class Client {
     );
   }
 
-  #problem(status: number, text: string): CliError {
+  #problem({ statusCode: status = 0, headers }: IncomingMessage, text: string): CliError {
     let problem: { detail?: string; hint?: string; code?: string };
     try {
       problem = JSON.parse(text) as typeof problem;
@@ -183,9 +182,15 @@ export class Client {
       return new CliError(EXIT.auth, problem.detail ?? 'that is not allowed', problem.hint ?? OTHER_ROLE);
     // Something else answers there, or a proxy before it.
     if (problem.code === undefined) return this.#foreign(String(status));
-    const exitCode =
-      status === 404 ? EXIT.notFound : status >= 500 || status === 429 ? EXIT.failed : EXIT.usage;
-    return new CliError(exitCode, problem.detail ?? `the server answered ${status}`, problem.hint);
+    const retryAfter = Number.parseInt(headers['retry-after'] ?? '', 10) || undefined;
+    const later = status >= 500 || status === 429 || retryAfter !== undefined;
+    const exitCode = status === 404 ? EXIT.notFound : later ? EXIT.failed : EXIT.usage;
+    return new CliError(
+      exitCode,
+      problem.detail ?? `the server answered ${status}`,
+      problem.hint,
+      retryAfter,
+    );
   }
 
   #unauthenticated(detail: string | undefined): CliError {

@@ -14,11 +14,14 @@ export const EXIT = {
 export class CliError extends Error {
   readonly exitCode: number;
   readonly hint: string | undefined;
+  /** The server says that it is worth to ask again after so many seconds (Retry-After). */
+  readonly retryAfter: number | undefined;
 
-  constructor(exitCode: number, message: string, hint?: string) {
+  constructor(exitCode: number, message: string, hint?: string, retryAfter?: number) {
     super(message);
     this.name = 'CliError';
     this.exitCode = exitCode;
     this.hint = hint;
+    this.retryAfter = retryAfter;
   }
 }

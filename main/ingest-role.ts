@@ -152,6 +152,7 @@ async function runImport(
   if (begun.state === 'busy')
     throw new WhochangedError('conflict', `${name} is being imported by another request`, {
       hint: 'wait for it; if it was broken off, its lease ends within a minute',
+      retryAfter: 2,
     });
   if (begun.state === 'done') {
     const { id, events, stored, quarantined } = begun;

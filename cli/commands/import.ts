@@ -40,6 +40,8 @@ interface Imported {
 /** A connection that breaks is taken up again so often; what has arrived is recognised. */
 const ATTEMPTS = 5;
 const FIRST_WAIT_MS = 1000;
+/** A file that another request was sending when its connection broke is free again after a minute. */
+const BUSY_MS = 90_000;
 
 export function importCommand(program: Command): void {
   const command = program
@@ -150,7 +152,8 @@ async function sendFile(context: Context, file: string, flags: ImportFlags, mete
     return { source: source ?? '', known: true, events: 0, duplicates: 0, quarantined: 0, skipped: 0 };
   }
   const query = { source, cluster, format, name: file, sha256, size };
-  for (let attempt = 1; ; attempt++) {
+  const busyUntil = Date.now() + BUSY_MS;
+  for (let attempt = 1; ; ) {
     meter.restart();
     const counted = meter.counting();
     const body = createReadStream(file, { highWaterMark: 256 * 1024 });
@@ -158,8 +161,14 @@ async function sendFile(context: Context, file: string, flags: ImportFlags, mete
     try {
       return await context.client.upload<Answer>('/v1/imports', query, body.pipe(counted));
     } catch (error) {
-      if (!(error instanceof CliError) || error.exitCode !== EXIT.failed || attempt >= ATTEMPTS) throw error;
-      await pause(FIRST_WAIT_MS * 2 ** (attempt - 1));
+      if (!(error instanceof CliError) || error.exitCode !== EXIT.failed) throw error;
+      const wait = (error.retryAfter ?? 0) * 1000;
+      if (wait > 0 && Date.now() + wait < busyUntil) {
+        await pause(wait);
+      } else {
+        if (attempt >= ATTEMPTS) throw error;
+        await pause(FIRST_WAIT_MS * 2 ** (attempt++ - 1));
+      }
     } finally {
       body.destroy();
     }

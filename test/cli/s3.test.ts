@@ -1,4 +1,6 @@
+import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -132,6 +134,66 @@ describe('what a format skips and salvages', () => {
   });
 });
 
+describe('a record that was cut', () => {
+  it('is an open gap that completeness and gaps show, whatever of it could be salvaged', async () => {
+    const bucket = await s3.createBucket();
+    // In Go's order of fields: what a cut takes are the bodies and what stands behind them.
+    const [whole, cut] = [10, 20_000].map((length): Record<string, unknown> => {
+      const { requestObject, responseObject, requestReceivedTimestamp, stageTimestamp, ...head } =
+        cluster.deployment('create', `cut-${length}`, { image: `web:${'x'.repeat(length)}` });
+      return { ...head, requestObject, responseObject, requestReceivedTimestamp, stageTimestamp };
+    });
+    // As a diagnostic setting writes it to a storage account: the Event is a text, of 16 KiB at the most.
+    const record = (event: unknown) =>
+      `${JSON.stringify({
+        category: 'kube-audit-admin',
+        time: '2026-03-02T09:00:02.1234567Z',
+        resourceId: '/SUBSCRIPTIONS/0/MANAGEDCLUSTERS/PROD',
+        properties: { log: JSON.stringify(event).slice(0, 16 * 1024), pod: 'kube-apiserver-1' },
+      })}\n`;
+    await s3.put(bucket, 'y=2026/m=03/d=02/h=09/m=00/PT1H.json', record(whole) + record(cut));
+    await api.cli(at('source', 'add', `s3://${bucket}`, '--cluster', 'cut', '--name', 'aks-cut'));
+    await expect.poll(async () => (await status('aks-cut')).salvaged, { timeout: 20_000 }).toBe(1);
+
+    const gaps = async () =>
+      (await ask(api, '/v1/gaps?source=aks-cut&state=open')).json.items as Array<Record<string, unknown>>;
+    // The job is started after a commit, or by its schedule: it may be at work already.
+    await expect
+      .poll(
+        async () => {
+          await ask(api, '/v1/jobs/find-gaps/run', { method: 'POST' });
+          return gaps();
+        },
+        { timeout: 20_000 },
+      )
+      .toMatchObject([{ cause: 'truncated', missing: 1, evidence: { auditIDs: [cut!.auditID] } }]);
+    const [gap] = await gaps();
+    expect(Date.parse(gap!.since as string)).toBeGreaterThan(0);
+    const table = await api.cli(['gaps', '--source', 'aks-cut']);
+    expect(table.stdout).toMatch(/^\d+ +aks-cut +truncated .* 1 +open /m);
+    const span = ['--since', gap!.since as string, '--until', gap!.until as string];
+    const shown = await api.cli([
+      'completeness',
+      '--source',
+      'aks-cut',
+      ...span,
+      '--exit-code',
+      '-o',
+      'json',
+    ]);
+    expect(shown.code).toBe(1);
+    expect(JSON.parse(shown.stdout)).toMatchObject({
+      verdict: 'incomplete',
+      items: [{ source: 'aks-cut', verdict: 'incomplete', gaps: 1, reasons: ['gaps', 'no_counters'] }],
+    });
+    // Who did what is there; what it held is not, and is not made up.
+    const changes = await ask(api, '/v1/changes?cluster=cut&limit=10');
+    expect(changes.json.completeness).toMatchObject({ verdict: 'incomplete', gaps: 1 });
+    const change = changes.json.items.find((item: { auditID: string }) => item.auditID === cut!.auditID);
+    expect(change).toMatchObject({ verb: 'create', object: { name: 'cut-20000', namespace: 'shop' } });
+  });
+});
+
 describe('backfill', () => {
   it('reads the range that was asked for, follows its progress, and is resumed by asking again', async () => {
     const bucket = await s3.createBucket();
@@ -235,6 +297,50 @@ describe('import', () => {
     });
     expect(JSON.parse(stdin.stdout).items).toMatchObject([{ file: '-', events: 3, new: 0, duplicates: 3 }]);
     expect(await status('import-east')).toMatchObject({ kind: 'import', events: 8, objects: { done: 4 } });
+  });
+
+  it('goes on after a connection that broke at nine tenths: all is there once', async () => {
+    const count = 5000;
+    const text = lines(count, 'broken-off');
+    const file = join(api.folder, 'broken-off.log');
+    writeFileSync(file, text);
+    const stored = async () => {
+      const { rows } = await api.pool.query(
+        `select count(*)::int as events, count(distinct digest)::int as distinct,
+                (select count(*)::int from changes c where c.cluster_id = min(e.cluster_id)) as changes
+           from events e where source_id = (select id from sources where name = 'import-broken')`,
+      );
+      return rows[0] as { events: number; distinct: number; changes: number };
+    };
+    const sha256 = createHash('sha256').update(text).digest('hex');
+    const query = new URLSearchParams({
+      cluster: 'broken',
+      name: file,
+      sha256,
+      size: String(text.length),
+    });
+    const post = request(`${api.http}/v1/imports?${query}`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${api.adminToken}`,
+        'content-type': 'application/octet-stream',
+        'content-length': Buffer.byteLength(text),
+      },
+    });
+    const broken = new Promise<Error>((resolve) => post.once('error', resolve));
+    post.write(text.slice(0, Math.round(text.length * 0.9)));
+    await expect.poll(async () => (await stored()).events, { timeout: 20_000 }).toBeGreaterThan(0);
+    post.destroy();
+    expect(await broken).toMatchObject({ code: 'ECONNRESET' });
+
+    const again = await api.cli(['import', file, '--cluster', 'broken', '-o', 'json']);
+    expect(again).toMatchObject({ code: 0 });
+    const [item] = JSON.parse(again.stdout).items;
+    expect(item).toMatchObject({ result: 'imported', events: count, quarantined: 0 });
+    expect(item.duplicates).toBeGreaterThan(0);
+    expect(item.new + item.duplicates).toBe(count);
+    expect(await stored()).toEqual({ events: count, distinct: count, changes: count });
+    expect(await status('import-broken')).toMatchObject({ events: count, objects: { done: 1 } });
   });
 
   it('keeps what is good of a broken file, and says so', async () => {

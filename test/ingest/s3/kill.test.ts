@@ -1,7 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createApiToken } from '../../../store/api-tokens.js';
+import { runCli } from '../../harness/cli.js';
 import { startReceiver, type TestReceiver } from '../../harness/receiver.js';
 import { addS3Source, startS3, type TestS3 } from '../../harness/s3.js';
 import { deployments, ledgerCounts, lines, once, QUICK, rowOnce, settled } from '../../harness/s3-ledger.js';
@@ -82,5 +86,63 @@ describe('whochanged under kill -9 in mid-object', () => {
       [source, row!.id],
     );
     expect(rows).toEqual([{ told: EVENTS }]);
+  }, 120_000);
+});
+
+describe('whochanged under kill -9 in mid-import', () => {
+  it('has what it committed; `whochanged import` waits for the dead one’s lease, and brings the rest', async () => {
+    const environment = {
+      DATABASE_URL: survivor.database.url,
+      WHOCHANGED_ROLES: 'ingest,api',
+      WHOCHANGED_INGEST_THREADS: '0',
+      WHOCHANGED_S3_LEASE_SECONDS: '3',
+    };
+    const data = join(folder, 'importing');
+    const file = join(folder, 'audit.log');
+    const body = lines(deployments(EVENTS, 'imported'));
+    await writeFile(file, body);
+    const counts = async () => {
+      const { rows } = await survivor.database.pool.query<{ id: number }>(
+        `select id from sources where name = 'import-killed'`,
+      );
+      return rows[0] ? ledgerCounts(survivor, rows[0].id) : { events: 0, distinct: 0, changes: 0 };
+    };
+    const token = await createApiToken(survivor.database.pool, { name: 'importer', role: 'operator' });
+    const victim = await startSystem(data, environment);
+    const query = new URLSearchParams({
+      cluster: 'killed',
+      name: file,
+      sha256: createHash('sha256').update(body).digest('hex'),
+    });
+    const post = request(`${victim.http}/v1/imports?${query}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream' },
+    });
+    const broken = new Promise((resolve) => post.once('error', resolve));
+    try {
+      post.write(body.slice(0, Math.round(body.length * 0.8)));
+      await expect
+        .poll(async () => (await counts()).events, { timeout: 60_000, interval: 50 })
+        .toBeGreaterThan(0);
+    } finally {
+      await victim.kill();
+      await broken;
+    }
+    expect((await counts()).events).toBeLessThan(EVENTS);
+
+    const next = await startSystem(data, environment);
+    try {
+      const { code, stdout } = await runCli(['import', file, '--cluster', 'killed', '-o', 'json'], {
+        folder,
+        env: { WHOCHANGED_URL: next.http, WHOCHANGED_TOKEN: token },
+      });
+      expect(code).toBe(0);
+      const [item] = JSON.parse(stdout).items;
+      expect(item).toMatchObject({ result: 'imported', events: EVENTS, quarantined: 0 });
+      expect(item.duplicates).toBeGreaterThan(0);
+    } finally {
+      await next.stop();
+    }
+    expect(await counts()).toEqual(once(EVENTS));
   }, 120_000);
 });
