@@ -1,21 +1,12 @@
-import { OIDC_ALGORITHMS } from '../api/identity/oidc.js';
+import { OIDC_ALGORITHMS, type OidcOptions } from '../api/identity/oidc.js';
 import type { VariableReader } from './variables.js';
 
 /** How callers of the API are known, besides by tokens of our own. */
 export interface IdentityConfig {
   /** Who may do what. */
   accessFile: string | undefined;
-  oidc:
-    | {
-        issuer: string;
-        audiences: string[];
-        algorithms: string[];
-        usernameClaim: string;
-        groupsClaim: string;
-        clockSkewSeconds: number;
-        caFile: string | undefined;
-      }
-    | undefined;
+  /** With the CA by its file. */
+  oidc: (Omit<OidcOptions, 'ca' | 'grantsOf'> & { caFile: string | undefined }) | undefined;
   clientCAFile: string | undefined;
   tokenReview:
     | { url: string; audiences: string[]; tokenFile: string; caFile: string | undefined }

@@ -1,7 +1,7 @@
 import { type Kysely, sql } from 'kysely';
 import type { Pool } from 'pg';
 import { type AccessEvent, accessEventDigest } from '../core/access/access-event.js';
-import { formatMicros } from '../core/timestamp.js';
+import { formatMicros, parseMicros } from '../core/timestamp.js';
 import { appendPending } from './log/pending.js';
 import type { AccessEventTable, Database } from './schema.js';
 
@@ -96,4 +96,23 @@ export async function findAccessEvents(
   if (filter.until !== undefined) query = query.where('at', '<', sql<string>`${filter.until}::timestamptz`);
   if (before !== undefined) query = query.where('seq', '<', before);
   return query.execute();
+}
+
+/** The access event that a row holds. */
+export function accessEventOf(row: AccessEventTable): AccessEvent {
+  return {
+    at: parseMicros(row.at)!,
+    caller: row.caller,
+    callerKind: row.caller_kind,
+    role: row.role,
+    clusters: row.clusters,
+    namespaces: row.namespaces,
+    grants: row.grants,
+    method: row.method,
+    route: row.route,
+    target: row.target,
+    status: row.status,
+    sourceIP: row.source_ip,
+    requestID: row.request_id,
+  };
 }

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { CALLER_KINDS } from '../../core/access/grants.js';
 import { ROLES } from '../../core/vocabulary.js';
-import { findAccessEvents } from '../../store/access-events.js';
+import { accessEventOf, findAccessEvents } from '../../store/access-events.js';
 import type { Api } from '../api.js';
 import { pageSchema, words } from '../change-schema.js';
 import { readTime } from '../times.js';
@@ -63,22 +63,7 @@ export function accessEventRoutes({ server, deps, auth }: Api): void {
       };
       const rows = await findAccessEvents(deps.db, filter, query.cursor, limit + 1);
       return {
-        items: rows.slice(0, limit).map((row) => ({
-          seq: row.seq,
-          at: row.at,
-          caller: row.caller,
-          callerKind: row.caller_kind,
-          role: row.role,
-          clusters: row.clusters,
-          namespaces: row.namespaces,
-          grants: row.grants,
-          method: row.method,
-          route: row.route,
-          target: row.target,
-          status: row.status,
-          sourceIP: row.source_ip,
-          requestID: row.request_id,
-        })),
+        items: rows.slice(0, limit).map((row) => ({ ...accessEventOf(row), seq: row.seq, at: row.at })),
         next: rows.length > limit ? rows[limit - 1]!.seq : null,
       };
     },

@@ -1,23 +1,14 @@
 import type { Command } from 'commander';
-import type { Grant } from '../../core/access/grants.js';
+import type { AccessEvent } from '../../core/access/access-event.js';
 import { createContext, type GlobalFlags, timeOption, wholeNumber } from '../context.js';
 import { examples } from '../examples.js';
 import { clock } from '../render/text.js';
 import { writeTable } from './lists.js';
 
 /** An item of `GET /v1/access-events`. */
-interface AccessEventItem {
+interface AccessEventItem extends Omit<AccessEvent, 'at'> {
   seq: string;
   at: string;
-  caller: string;
-  callerKind: string;
-  role: string | null;
-  grants: Grant[] | null;
-  method: string;
-  route: string;
-  target: string;
-  status: number;
-  sourceIP: string;
 }
 
 interface Flags extends GlobalFlags {

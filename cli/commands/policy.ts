@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
+import type { ChangedVerdict, PolicyTestLine, PolicyTestSummary } from '../../core/verdict/policy-test.js';
 import { collect, createContext, type GlobalFlags, timeOption, writeStructured } from '../context.js';
 import { examples } from '../examples.js';
 import { CliError, EXIT } from '../exit.js';
@@ -63,27 +64,6 @@ function checkCommand(policy: Command): void {
   );
 }
 
-interface Changed {
-  changeID: string;
-  at: string;
-  cluster: string;
-  object: string;
-  username: string;
-  before: string;
-  beforeEnvironment: string;
-  after: string;
-  environment: string;
-  detail: string;
-}
-interface Summary {
-  policyVersion: string;
-  tested: number;
-  changed: number;
-  transitions: Array<{ before: string; after: string; count: number }>;
-}
-/** A line of `POST /v1/policy/test`. */
-type Line = { changed: Changed } | { progress: { tested: number } } | { summary: Summary };
-
 const SHOWN = 50;
 
 function testCommand(policy: Command): void {
@@ -105,9 +85,13 @@ function testCommand(policy: Command): void {
     const context = createContext(flags);
     const { since, until, cluster } = flags;
     const body = { text: await readPolicyFile(file), name: file };
-    const changed: Changed[] = [];
-    let summary: Summary | undefined;
-    for await (const line of context.client.lines<Line>('/v1/policy/test', { since, until, cluster }, body)) {
+    const changed: ChangedVerdict[] = [];
+    let summary: PolicyTestSummary | undefined;
+    for await (const line of context.client.lines<PolicyTestLine>(
+      '/v1/policy/test',
+      { since, until, cluster },
+      body,
+    )) {
       if ('summary' in line) summary = line.summary;
       else if ('changed' in line) changed.push(line.changed);
       else if (process.stderr.isTTY) context.err(`\r${line.progress.tested} changes`);
@@ -119,7 +103,7 @@ function testCommand(policy: Command): void {
       const { view } = context;
       if (changed.length > 0)
         context.out(
-          renderTable<Changed>(
+          renderTable<ChangedVerdict>(
             [
               { head: 'WHEN', value: (row) => clock(row.at, view.utc) },
               { head: 'CLUSTER', value: (row) => row.cluster, optional: true },

@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import { accessEventDigest } from '../../core/access/access-event.js';
 import { formatMicros, parseMicros } from '../../core/timestamp.js';
 import { verdictRecordDigest } from '../../core/verdict/verdict-record.js';
+import { accessEventOf } from '../access-events.js';
 import { EVENT_JOINS, EVENT_SELECT, type EventRow, storedDigest } from '../queries/events.js';
 import type { AccessEventTable } from '../schema.js';
 import type { LoggedRows } from './verify-records.js';
@@ -90,21 +91,7 @@ export function loggedAccessEvents(): LoggedRows<AccessEventTable> {
     query: sql`select * from access_events order by seq`,
     read: (row) => {
       const at = parseMicros(row.at)!;
-      const found = accessEventDigest({
-        at,
-        caller: row.caller,
-        callerKind: row.caller_kind,
-        role: row.role,
-        clusters: row.clusters,
-        namespaces: row.namespaces,
-        grants: row.grants,
-        method: row.method,
-        route: row.route,
-        target: row.target,
-        status: row.status,
-        sourceIP: row.source_ip,
-        requestID: row.request_id,
-      });
+      const found = accessEventDigest(accessEventOf(row));
       return {
         seq: Number(row.seq),
         name: `access event ${row.seq} of ${row.caller || 'nobody known'}`,

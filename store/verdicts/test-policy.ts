@@ -1,6 +1,7 @@
 import type { ClientBase, Pool } from 'pg';
 import { formatMicros, parseMicros } from '../../core/timestamp.js';
 import type { PolicyVersion } from '../../core/verdict/policy.js';
+import type { ChangedVerdict, PolicyTestLine } from '../../core/verdict/policy-test.js';
 import { verdictText } from '../../core/verdict/verdict.js';
 import { BodyCache } from '../body-cache.js';
 import type { GitAnswers } from './commit-facts.js';
@@ -10,33 +11,6 @@ import { type ChangeKey, findSubjects } from './subjects.js';
 
 const BATCH = 500;
 const BODY_CACHE_BYTES = 16 * 1024 * 1024;
-
-/** A change of which a policy would say something else. */
-export interface ChangedVerdict {
-  changeID: string;
-  at: string;
-  cluster: string;
-  object: string;
-  username: string;
-  before: string;
-  beforeEnvironment: string;
-  after: string;
-  environment: string;
-  detail: string;
-}
-
-/** How many changes went from one verdict to another; equal ones are counted too. */
-export interface PolicyTestSummary {
-  policyVersion: string;
-  tested: number;
-  changed: number;
-  transitions: Array<{ before: string; after: string; count: number }>;
-}
-
-export type PolicyTestLine =
-  | { changed: ChangedVerdict }
-  | { progress: { tested: number } }
-  | { summary: PolicyTestSummary };
 
 interface Current {
   change_id: string;
