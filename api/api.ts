@@ -22,6 +22,7 @@ import { backfillRoutes } from './routes/backfills.js';
 import { changeRoutes } from './routes/changes.js';
 import { commitRoutes } from './routes/commits.js';
 import { completenessRoutes } from './routes/completeness.js';
+import { driftRoutes } from './routes/drift.js';
 import { eventRoutes } from './routes/events.js';
 import { gateRoutes } from './routes/gate.js';
 import { healthRoutes } from './routes/health.js';
@@ -136,5 +137,6 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     verifyRoutes(api);
     gateRoutes(api);
     verdictRoutes(api);
+    driftRoutes(api);
   });
 }

@@ -5,7 +5,7 @@ import type { VerdictRow } from '../store/queries/verdicts.js';
 import { rootItem } from './change-item.js';
 import { PullRequestSchema, RootVerdictSchema, SourceSchema, words } from './change-schema.js';
 
-const EvidenceSchema = Type.Object({
+export const EvidenceSchema = Type.Object({
   kind: Type.String({ description: 'commit, pull_request, review, sync, change, ticket, ...' }),
   ref: Type.String({ description: 'a SHA, a URL, the id of a change' }),
   detail: Type.String(),

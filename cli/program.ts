@@ -7,6 +7,7 @@ import { backfillCommand } from './commands/backfill.js';
 import { changesCommand } from './commands/changes.js';
 import { commitCommand } from './commands/commit.js';
 import { completenessCommands } from './commands/completeness.js';
+import { driftCommands } from './commands/drift.js';
 import { gateCommands } from './commands/gate.js';
 import { hostCommands } from './commands/hosts.js';
 import { identityCommands } from './commands/identities.js';
@@ -60,6 +61,7 @@ export function createProgram(name: string, version: string): Command {
   listCommands(program);
   completenessCommands(program);
   verdictCommands(program);
+  driftCommands(program);
   policyCommands(program);
   sourceCommands(program);
   auditPolicyCommand(program);

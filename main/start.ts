@@ -7,6 +7,8 @@ import { registerApi } from '../api/api.js';
 import { Auth } from '../api/auth.js';
 import type { ApiDeps } from '../api/deps.js';
 import { readVersion } from '../cli/version.js';
+import type { Redaction } from '../core/accept.js';
+import { redactManifest } from '../core/redact/redact-manifest.js';
 import { scanText } from '../core/redact/scan.js';
 import { webhookManifest } from '../ingest/admission/manifest.js';
 import { FORMATS } from '../ingest/formats/format.js';
@@ -84,9 +86,12 @@ export async function start(
   if (store.embedded) await store.ready;
 
   const policy = openPolicy(config.policyFile, log);
+  const { redaction } = await loadRedaction(config.redaction);
   const judging = {
     policy,
-    git: gitAnswers(config.git.dir, store.pool),
+    git: gitAnswers(config.git.dir, store.pool, (manifest) =>
+      redactManifest(manifest, redaction.rules, redaction.digest),
+    ),
     people: peopleOf(loadIdentities(config.identitiesFile)),
   };
 
@@ -134,7 +139,7 @@ export async function start(
         syncSeconds: config.hostSyncSeconds,
         registry,
       }),
-      await fetchRepos(config, registry),
+      fetchRepos(config, redaction, registry),
     ];
     jobs = new JobRunner({ pool: jobsPool, jobs: all, log, registry });
     const runner = jobs;
@@ -228,8 +233,7 @@ export async function start(
 }
 
 /** The job that mirrors git repositories, as it is configured. */
-async function fetchRepos(config: Config, registry: Registry): Promise<Job> {
-  const { rules, digest } = (await loadRedaction(config.redaction)).redaction;
+function fetchRepos(config: Config, { rules, digest }: Redaction, registry: Registry): Job {
   const { dir, protocols, fetchSeconds, timeoutSeconds, allowedSignersFile, keyringFile } = config.git;
   return fetchReposJob({
     gitDir: dir,

@@ -79,8 +79,8 @@ export function actionsOf(write: RecordWrite): ApplicationAction[] {
   return actions;
 }
 
-/** Since 3.0 `automated` may be there and switched off by `enabled: false`. */
-function automation(application: JsonObject): { sync: boolean; selfHeal: boolean } {
+/** Whether an Application syncs by itself. Since 3.0 `automated` may be there and switched off by `enabled: false`. */
+export function automation(application: JsonObject): { sync: boolean; selfHeal: boolean } {
   const automated = field(application, 'spec', 'syncPolicy', 'automated');
   const sync = isJsonObject(automated) && automated.enabled !== false;
   return { sync, selfHeal: sync && field(automated, 'selfHeal') === true };

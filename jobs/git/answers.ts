@@ -1,26 +1,46 @@
 import type { Pool } from 'pg';
-import { parseAllDocuments } from 'yaml';
+import type { JsonObject } from '../../core/audit-event.js';
 import { findMirroredRepo } from '../../store/repos.js';
-import type { GitAnswers } from '../../store/verdicts/commit-facts.js';
-import { fileAt, filesAt, objectAt } from './content.js';
+import type { GitAnswers, RenderedManifests } from '../../store/verdicts/commit-facts.js';
+import { objectAt } from './content.js';
 import { recomputeEquivalence } from './equivalence.js';
 import { hasCommit } from './history.js';
 import { mirrorFolder } from './mirror.js';
+import { renderManifests } from './render.js';
 
-const MANIFEST = /\.(ya?ml|json)$/;
-const MOST_FILES = 500;
-const MOST_BYTES = 4 * 1024 * 1024;
 const KEPT_TREES = 200;
 
-type Manifest = Record<string, unknown>;
-
-/** What verdicts ask of git, from the mirrors on this machine's disk. */
-export function gitAnswers(gitDir: string, pool: Pool): GitAnswers {
-  /** The manifests of a tree, which never change. */
-  const trees = new Map<string, Manifest[]>();
+/**
+ * What verdicts ask of git, from the mirrors on this machine's disk.
+ * @param redact as bodies of events are redacted, so that the two can be compared
+ */
+export function gitAnswers(
+  gitDir: string,
+  pool: Pool,
+  redact: (manifest: JsonObject) => JsonObject,
+): GitAnswers {
+  /** What trees render to, which never changes. */
+  const trees = new Map<string, RenderedManifests>();
   const folderOf = async (name: string) => {
     const repo = await findMirroredRepo(pool, name);
     return repo && mirrorFolder(gitDir, repo.id);
+  };
+  const manifests: GitAnswers['manifests'] = async (repo, sha, path, { recurse }) => {
+    const folder = await folderOf(repo);
+    if (folder === undefined || !(await hasCommit(folder, sha)))
+      return { unknown: `commit ${sha} is not in the mirror of ${repo}` };
+    // What kustomize makes of a folder depends on folders beside it.
+    const [tree, root] = [await objectAt(folder, sha, path), await objectAt(folder, sha, '')];
+    if (tree === undefined) return { unknown: `commit ${sha.slice(0, 12)} of ${repo} has no ${path}` };
+    const key = `${repo} ${root} ${path} ${recurse}`;
+    let rendered = trees.get(key);
+    if (!rendered) {
+      rendered = await renderManifests(folder, sha, path, recurse);
+      if (rendered.manifests) rendered = { ...rendered, manifests: rendered.manifests.map(redact) };
+      trees.set(key, rendered);
+      if (trees.size > KEPT_TREES) trees.delete(trees.keys().next().value!);
+    }
+    return rendered;
   };
   return {
     equivalence: async (repo, merged) => {
@@ -32,48 +52,17 @@ export function gitAnswers(gitDir: string, pool: Pool): GitAnswers {
         return { kind: 'unknown', detail: `git could not tell: ${(error as Error).message.slice(0, 200)}` };
       }
     },
+    manifests,
     manifest: async (repo, sha, path, object) => {
-      const folder = await folderOf(repo);
-      if (folder === undefined || !(await hasCommit(folder, sha))) return undefined;
-      const tree = await objectAt(folder, sha, path);
-      if (tree === undefined) return undefined;
-      const key = `${repo} ${tree}`;
-      let manifests = trees.get(key);
-      if (!manifests) {
-        manifests = await plainManifests(folder, sha, path);
-        trees.set(key, manifests);
-        if (trees.size > KEPT_TREES) trees.delete(trees.keys().next().value!);
-      }
-      const found = manifests.filter((manifest) => isOf(manifest, object));
-      return found.length === 1 ? { manifest: found[0]!, renderer: 'plain' } : undefined;
+      const rendered = await manifests(repo, sha, path, { recurse: true });
+      const found = rendered.manifests?.filter((manifest) => isOf(manifest, object)) ?? [];
+      return found.length === 1 ? { manifest: found[0]!, renderer: rendered.renderer! } : undefined;
     },
   };
 }
 
-/** The objects of plain manifests at a path; none where a tool would make something else of them. */
-async function plainManifests(folder: string, sha: string, path: string): Promise<Manifest[]> {
-  const files = await filesAt(folder, sha, path);
-  const rendered = files.some(({ path: file }) =>
-    /(^|\/)(kustomization\.ya?ml|Kustomization|Chart\.yaml)$/.test(file),
-  );
-  if (rendered || files.length > MOST_FILES) return [];
-  const manifests: Manifest[] = [];
-  for (const file of files) {
-    if (!MANIFEST.test(file.path) || file.mode.startsWith('12') || file.mode.startsWith('16')) continue;
-    const content = await fileAt(folder, sha, file.path);
-    if (!content || content.length > MOST_BYTES) continue;
-    for (const document of parseAllDocuments(content.toString('utf8'))) {
-      if (!('toJS' in document) || document.errors.length > 0) continue;
-      const value: unknown = document.toJS({ maxAliasCount: 100 });
-      if (typeof value === 'object' && value !== null && !Array.isArray(value))
-        manifests.push(value as Manifest);
-    }
-  }
-  return manifests;
-}
-
 function isOf(
-  manifest: Manifest,
+  manifest: JsonObject,
   object: { group: string; kind: string; namespace: string; name: string },
 ): boolean {
   const { apiVersion, kind, metadata } = manifest as {

@@ -21,10 +21,19 @@ export interface StateRow {
   object: JsonObject | undefined;
 }
 
-interface VersionRow extends Omit<StateRow, 'object'> {
+export interface VersionRow extends Omit<StateRow, 'object'> {
   completed_at: string;
   order_rv: string;
   after_digest: Buffer | null;
+}
+
+/** What says which of two versions is the newer. */
+type VersionOrder = Pick<VersionRow, 'completed_at' | 'order_rv' | 'resource_version'>;
+
+/** The newest of the last versions, which are ordered by time. Undefined where there is none. */
+export function newestVersion<T extends VersionOrder>(rows: readonly T[]): T | undefined {
+  const [first, ...others] = rows;
+  return first && others.reduce((best, row) => (isNewer(row, best) ? row : best), first);
 }
 
 /** Versions received this close to each other are ordered by resourceVersion, not by their time. */
@@ -42,14 +51,13 @@ export async function findState(
       from changes
      where cluster_id = ${clusterID} and object_id = ${objectID(key)}::uuid and after_certainty is not null and at <= ${at}::timestamptz
      order by at desc limit ${CLOSE_ROWS}`.execute(db);
-  const [first, ...others] = rows;
-  if (!first) return undefined;
-  const newest = others.reduce((best, row) => (isNewer(row, best) ? row : best), first);
+  const newest = newestVersion(rows);
+  if (!newest) return undefined;
   const bodies = await findBodies(db, clusterID, [newest.after_digest]);
   return { ...newest, object: objectIn(bodies, newest.after_digest) };
 }
 
-function isNewer(a: VersionRow, b: VersionRow): boolean {
+function isNewer(a: VersionOrder, b: VersionOrder): boolean {
   if (a.resource_version !== null && b.resource_version !== null && a.order_rv !== b.order_rv)
     return BigInt(a.order_rv) > BigInt(b.order_rv);
   return parseMicros(a.completed_at)! > parseMicros(b.completed_at)!;

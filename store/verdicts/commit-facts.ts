@@ -1,5 +1,6 @@
 import type { ClientBase } from 'pg';
 import type { Commit, CommitFacts, Equivalence, MergeMethod } from '../../core/approval/facts.js';
+import type { JsonObject } from '../../core/audit-event.js';
 import { commitKey, findCommitApprovals } from '../queries/commit-approvals.js';
 
 /** What only git can tell, from mirrors on disk; main/ passes it in. */
@@ -15,8 +16,23 @@ export interface GitAnswers {
     sha: string,
     path: string,
     object: { group: string; kind: string; namespace: string; name: string },
-  ): Promise<{ manifest: Record<string, unknown>; renderer: string } | undefined>;
+  ): Promise<{ manifest: JsonObject; renderer: string } | undefined>;
+  /**
+   * All manifests at a path of a revision, redacted as bodies of events are.
+   * @param reading `recurse`: also those of the folders below it, where they are plain files
+   */
+  manifests(
+    repo: string,
+    sha: string,
+    path: string,
+    reading: { recurse: boolean },
+  ): Promise<RenderedManifests>;
 }
+
+/** Manifests, and what made them of the files; else why they can't be had. */
+export type RenderedManifests =
+  | { manifests: JsonObject[]; renderer: string; unknown?: undefined }
+  | { manifests?: undefined; renderer?: undefined; unknown: string };
 
 const NO_MIRROR: Equivalence = { kind: 'unknown', detail: 'no mirror of the repository is at hand' };
 

@@ -50,6 +50,7 @@ describe.each(['whochanged', 'kubectl whochanged'])('the help of %s', (name) => 
         ...['alert', 'alert check'],
         ...['identities', 'identities check'],
         ...['proof', 'checkpoint', 'verify-log', 'whoami', 'access-events'],
+        ...['drift', 'applications'],
         ...['verdicts', 'actions', 'policy', 'policy show', 'policy check', 'policy test'],
       ].sort(),
     );

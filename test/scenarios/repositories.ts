@@ -69,7 +69,7 @@ function take({ repo, host, shas }: ScenarioRepo, step: GitStep): void {
     if (shas.size > 0) repo.checkout('main');
     const before = shas.size === 0 ? undefined : repo.head();
     const sha = repo.commit({
-      files: write(step.image, step.other),
+      files: { ...write(step.image, step.other), ...step.files },
       author: personOf(step.by),
       message: `Change ${step.push}`,
     });

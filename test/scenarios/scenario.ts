@@ -6,7 +6,15 @@ const FOLDER = join(import.meta.dirname, '../fixtures/scenarios');
 
 /** What happened in a repository and on its host, in order. Times are of 2026-03-02 UTC, or whole. */
 export type GitStep =
-  | { push: string; by: string; at: string; image?: string; other?: string; bypassing?: string }
+  | {
+      push: string;
+      by: string;
+      at: string;
+      image?: string;
+      other?: string;
+      files?: Record<string, string>;
+      bypassing?: string;
+    }
   | { open: number; by: string; at: string; onto?: string }
   | {
       commit: string;

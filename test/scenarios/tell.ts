@@ -6,6 +6,7 @@ import { Registry } from 'prom-client';
 import { expect } from 'vitest';
 import type { ChangeTicket } from '../../core/approval/facts.js';
 import { Identities } from '../../core/identity-map/identities.js';
+import { redactManifest } from '../../core/redact/redact-manifest.js';
 import { attributeJob } from '../../jobs/attribute.js';
 import { gitAnswers } from '../../jobs/git/answers.js';
 import { fetchReposJob } from '../../jobs/git/fetch-repos.js';
@@ -19,7 +20,7 @@ import { upsertTickets } from '../../store/facts/change-tickets.js';
 import { readPolicyText } from '../../store/policy-text.js';
 import { peopleOf } from '../../store/verdicts/people.js';
 import { type GitHost, startGitHost } from '../harness/git-host.js';
-import { RecordedCluster } from '../jobs/recorded-cluster.js';
+import { RecordedCluster, redaction } from '../jobs/recorded-cluster.js';
 import { Stage } from './plays.js';
 import { makeRepositories, type ScenarioRepo } from './repositories.js';
 import { microsOf, readShared, type Scenario } from './scenario.js';
@@ -32,8 +33,15 @@ export interface Told {
   stop(): Promise<void>;
 }
 
-/** Tells a database all of some scenarios by the system's own parts, and runs each job once. */
-export async function tellScenarios(pool: Pool, scenarios: readonly Scenario[]): Promise<Told> {
+/**
+ * Tells a database all of some scenarios by the system's own parts, and runs each job once.
+ * @param gitDir where mirrors are kept; else in a folder of its own
+ */
+export async function tellScenarios(
+  pool: Pool,
+  scenarios: readonly Scenario[],
+  gitDir?: string,
+): Promise<Told> {
   const folder = await mkdtemp(join(tmpdir(), 'whochanged-scenarios-'));
   const hosts: GitHost[] = [];
   const repositories = new Map<Scenario, Map<string, ScenarioRepo>>();
@@ -79,7 +87,7 @@ export async function tellScenarios(pool: Pool, scenarios: readonly Scenario[]):
   const identities = new Identities([...people, ...robots]);
   const jobs = [
     fetchReposJob({
-      gitDir: folder,
+      gitDir: gitDir ?? folder,
       protocols: ['file'],
       intervalSeconds: 60,
       timeoutSeconds: 60,
@@ -93,7 +101,9 @@ export async function tellScenarios(pool: Pool, scenarios: readonly Scenario[]):
     linksJob(async () => policy),
     verdictsJob({
       policy: async () => policy,
-      git: gitAnswers(folder, pool),
+      git: gitAnswers(gitDir ?? folder, pool, (manifest) =>
+        redactManifest(manifest, redaction.rules, redaction.digest),
+      ),
       people: peopleOf(identities),
     }),
     sequenceLogJob(),
