@@ -43,12 +43,28 @@ export function setProblemHandler(server: FastifyInstance): void {
   );
 }
 
+/** What the router refuses before any route's hooks: an address that can't be decoded, or a part of it that is too long. */
+export function sendRouterProblem(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  const refused = new WhochangedError('invalid_request', `the address cannot be read: ${error.message}`, {
+    hint: 'percent-encode UTF-8, and see /docs for what there is',
+  });
+  sendProblem(request, reply, refused, error);
+}
+
+/** For answers that no route's own headers (helmet) stand on. */
+const BARE_HEADERS = {
+  'content-security-policy': "default-src 'none'",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+};
+
 function sendProblem(
   request: FastifyRequest,
   reply: FastifyReply,
   error: WhochangedError,
   cause?: unknown,
 ): FastifyReply {
+  if (!reply.hasHeader('content-security-policy')) reply.headers(BARE_HEADERS);
   if (error.status >= 500) request.log.error({ err: cause ?? error }, 'request failed');
   const problem: Problem = {
     type: `urn:whochanged:problem:${error.code}`,
@@ -76,6 +92,12 @@ function toWhochangedError(error: FastifyError): WhochangedError {
   if (status < 500 && code) return new WhochangedError(code, error.message);
   if (status < 500) return new WhochangedError('invalid_request', error.message);
   const state = (error as { code?: unknown }).code;
+  // Postgres' text holds every character but one, and only what was asked can have brought it.
+  if (state === NUL_IN_TEXT)
+    return new WhochangedError(
+      'invalid_request',
+      'the request holds a NUL character, which no text may hold',
+    );
   const away =
     typeof state === 'string' &&
     (/^(08|57P|53)/.test(state) || ['ECONNREFUSED', 'ENOENT', 'ECONNRESET', 'ETIMEDOUT'].includes(state));
@@ -88,6 +110,9 @@ function toWhochangedError(error: FastifyError): WhochangedError {
     hint: 'look for the request id in the log',
   });
 }
+
+/** SQLSTATE character_not_in_repertoire. */
+const NUL_IN_TEXT = '22021';
 
 const PLACES: Record<string, string> = {
   querystring: 'query parameter',

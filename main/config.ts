@@ -69,6 +69,7 @@ export interface Config {
   identity: IdentityConfig;
   retention: RetentionConfig;
   limits: { requestsPerMinute: number; failedLoginsPerMinute: number };
+  timeouts: { headersSeconds: number; bodySeconds: number; stalledSeconds: number };
   logLevel: string;
 }
 
@@ -176,6 +177,11 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     limits: {
       requestsPerMinute: reader.integer('WHOCHANGED_API_REQUESTS_PER_MINUTE', 1200, 1, 1_000_000),
       failedLoginsPerMinute: reader.integer('WHOCHANGED_API_FAILED_LOGINS_PER_MINUTE', 60, 1, 1_000_000),
+    },
+    timeouts: {
+      headersSeconds: reader.integer('WHOCHANGED_HEADERS_TIMEOUT_SECONDS', 20, 1, 600),
+      bodySeconds: reader.integer('WHOCHANGED_BODY_TIMEOUT_SECONDS', 300, 1, 86_400),
+      stalledSeconds: reader.integer('WHOCHANGED_STALLED_TIMEOUT_SECONDS', 60, 1, 86_400),
     },
     logLevel: reader.oneOf('WHOCHANGED_LOG_LEVEL', 'info', LOG_LEVELS),
   };

@@ -181,6 +181,7 @@ export async function start(
   };
   const parts = {
     log,
+    timeouts: config.timeouts,
     webhook: ingest?.webhook,
     registerApi: (server: FastifyInstance) => registerApi(server, deps),
     gate: gate?.parts,

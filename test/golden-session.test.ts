@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { attributeJob } from '../jobs/attribute.js';
 import { type ActionTime, readActions } from './e2e/session/actions.js';
 import { type Answer, compareAction, compareDerived, findAnswers } from './e2e/session/judge.js';
+import { dumpDatabase } from './harness/dump.js';
 import { startReceiver, type TestReceiver } from './harness/receiver.js';
 
 const FOLDER = join(import.meta.dirname, 'fixtures/session');
@@ -62,22 +63,7 @@ describe.each([
       .split('\n')
       .filter((line) => line && !line.startsWith('#'));
     expect(secrets.length).toBeGreaterThan(5);
-    const { rows: tables } = await receiver.database.pool.query<{ name: string }>(
-      `select quote_ident(relname) as name from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'`,
-    );
-    let dump = '';
-    for (const { name } of tables) {
-      if (name === 'bodies') continue;
-      const { rows } = await receiver.database.pool.query<{ text: string | null }>(
-        `select string_agg(t::text, E'\\n') as text from ${name} t`,
-      );
-      dump += rows[0]?.text ?? '';
-    }
-    const { decodeBody } = await import('../store/body-encoding.js');
-    const bodies = await receiver.database.pool.query<{ encoding: number; content: Buffer }>(
-      'select encoding, content from bodies',
-    );
-    for (const { encoding, content } of bodies.rows) dump += `\n${decodeBody(encoding, content)}`;
+    const dump = await dumpDatabase(receiver.database.pool);
     expect(dump.length).toBeGreaterThan(1_000_000);
     for (const secret of secrets) {
       const forms = [

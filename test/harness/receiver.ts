@@ -41,7 +41,13 @@ export async function startReceiver(
   const secret = replicaOf?.token ?? (await addSource(database));
   const log = pino({ level: 'silent' });
   const ingest = await startIngest(config, database.pool, new Registry(), log, () => undefined);
-  const server = await buildServer({ log, tls: undefined, webhook: ingest.webhook, registerApi: undefined });
+  const server = await buildServer({
+    log,
+    tls: undefined,
+    timeouts: config.timeouts,
+    webhook: ingest.webhook,
+    registerApi: undefined,
+  });
   return {
     database,
     server,

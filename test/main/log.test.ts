@@ -85,7 +85,13 @@ describe('the log', () => {
 
   it('hides them in what the server logs of its requests', async () => {
     const { log, text } = capture();
-    const server = await buildServer({ log, tls: undefined, webhook: undefined, registerApi: undefined });
+    const server = await buildServer({
+      log,
+      tls: undefined,
+      timeouts: { headersSeconds: 20, bodySeconds: 300, stalledSeconds: 60 },
+      webhook: undefined,
+      registerApi: undefined,
+    });
     server.get('/broken', () => {
       throw Object.assign(new Error('broken'), { detail: SECRET });
     });

@@ -38,7 +38,13 @@ async function open(options: Partial<TlsOptions> = {}, log = silent): Promise<Tl
 
 /** The real server over TLS, with a route that tells whose certificate the client presented. */
 async function listen(tls: TlsMaterial): Promise<number> {
-  const server = await buildServer({ log: silent, tls, webhook: undefined, registerApi: undefined });
+  const server = await buildServer({
+    log: silent,
+    tls,
+    timeouts: { headersSeconds: 20, bodySeconds: 300, stalledSeconds: 60 },
+    webhook: undefined,
+    registerApi: undefined,
+  });
   server.get('/client', (request) => {
     const certificate = (request.raw.socket as TLSSocket).getPeerX509Certificate();
     return { subject: certificate?.subject ?? null, issuer: certificate?.issuer ?? null };

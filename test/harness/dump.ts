@@ -1,0 +1,22 @@
+import type { Pool } from 'pg';
+import { decodeBody } from '../../store/body-encoding.js';
+
+/** Everything that a database holds, as text: every row of every table, bodies unpacked. */
+export async function dumpDatabase(pool: Pool): Promise<string> {
+  const { rows: tables } = await pool.query<{ name: string }>(
+    `select quote_ident(relname) as name from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'`,
+  );
+  const texts: string[] = [];
+  for (const { name } of tables) {
+    if (name === 'bodies') continue;
+    const { rows } = await pool.query<{ text: string | null }>(
+      `select string_agg(t::text, E'\\n') as text from ${name} t`,
+    );
+    texts.push(rows[0]?.text ?? '');
+  }
+  const bodies = await pool.query<{ encoding: number; content: Buffer }>(
+    'select encoding, content from bodies',
+  );
+  for (const { encoding, content } of bodies.rows) texts.push(decodeBody(encoding, content));
+  return texts.join('\n');
+}
