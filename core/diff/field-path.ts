@@ -21,6 +21,14 @@ export function appendSegment(path: string, segment: PathSegment): string {
   return path === '' ? segment.key : `${path}.${segment.key}`;
 }
 
+function unquoted(text: string): string | undefined {
+  try {
+    return JSON.parse(text) as string;
+  } catch {
+    return undefined;
+  }
+}
+
 const QUOTED = /"(?:[^"\\]|\\.)*"/y;
 
 /** @throws WhochangedError `invalid_request` saying at which character */
@@ -45,7 +53,7 @@ export function parseFieldPath(text: string): PathSegment[] {
         QUOTED.lastIndex = at;
         const match = QUOTED.exec(text);
         if (!match) fail('unterminated quote');
-        const value = JSON.parse(match![0]) as string;
+        const value = unquoted(match![0]) ?? fail('a quoted name that is no JSON string');
         segments.push(item ? { item: value } : { key: value });
         at = QUOTED.lastIndex;
       } else {

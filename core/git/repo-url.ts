@@ -30,9 +30,17 @@ export function parseRepoURL(text: string): RepoURL {
     );
   if (url.search !== '' || url.hash !== '') throw wrong('it has a query or a fragment');
   if (url.hostname.startsWith('-') || url.username.startsWith('-')) throw wrong('its host begins with -');
-  const project = decodeURIComponent(url.pathname).replace(/^\/+|\/+$|\.git\/*$/g, '');
+  const project = decoded(url.pathname).replace(/^\/+|\/+$|\.git\/*$/g, '');
   if (project === '') throw wrong('it names no repository');
   return { url: whole, protocol, host: url.hostname, project };
+}
+
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    throw wrong('its path holds a % that encodes nothing');
+  }
 }
 
 function wrong(what: string, hint = 'write it like https://git.example.com/owner/name.git'): WhochangedError {

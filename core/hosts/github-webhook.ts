@@ -1,6 +1,6 @@
 import type { ImportedApproval } from '../approval/facts.js';
 import { parseMicros } from '../timestamp.js';
-import type { HostDelivery } from './delivery.js';
+import { asPromised, type HostDelivery } from './delivery.js';
 import {
   type GithubPull,
   type GithubReview,
@@ -31,8 +31,13 @@ const SHA = /^[0-9a-f]{40,64}$/;
  * Reads a delivery by its X-GitHub-Event. Undefined where it names no repository; events that tell nothing of approvals
  * have nothing due. States of reviews are lower case here, and a closed pull request that wasn't merged has a
  * merge_commit_sha all the same.
+ * @throws WhochangedError `invalid_request` where a field is of another type than GitHub sends
  */
 export function githubDelivery(event: string, body: unknown, nowMicros: number): HostDelivery | undefined {
+  return asPromised('GitHub', () => readDelivery(event, body, nowMicros));
+}
+
+function readDelivery(event: string, body: unknown, nowMicros: number): HostDelivery | undefined {
   const payload = (typeof body === 'object' && body !== null ? body : {}) as Payload;
   const project = payload.repository?.full_name;
   if (typeof project !== 'string') return undefined;

@@ -1,6 +1,6 @@
 import type { Person } from '../approval/facts.js';
 import { parseMicros } from '../timestamp.js';
-import type { HostDelivery } from './delivery.js';
+import { asPromised, type HostDelivery } from './delivery.js';
 
 interface Payload {
   object_kind?: string;
@@ -21,8 +21,13 @@ const SHA = /^[0-9a-f]{40,64}$/;
  * Reads a delivery of GitLab (docs: "Webhook events") by its object_kind: a merge request, a note at one, or a push.
  * What a merge request's hook says of approvals is not taken: the API tells all of them with their times, so the merge
  * request is only named. Undefined where no project is named.
+ * @throws WhochangedError `invalid_request` where a field is of another type than GitLab sends
  */
 export function gitlabDelivery(body: unknown, nowMicros: number): HostDelivery | undefined {
+  return asPromised('GitLab', () => readDelivery(body, nowMicros));
+}
+
+function readDelivery(body: unknown, nowMicros: number): HostDelivery | undefined {
   const payload = (typeof body === 'object' && body !== null ? body : {}) as Payload;
   const project = payload.project?.path_with_namespace;
   if (typeof project !== 'string') return undefined;

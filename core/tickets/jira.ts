@@ -103,8 +103,20 @@ function kindOf(text: string): ChangeTicket['kind'] {
 
 function approvalsOf(value: unknown, name: string | undefined): JiraApproval[] {
   if (value === undefined || value === null) return [];
-  if (Array.isArray(value)) return value as JiraApproval[];
+  if (Array.isArray(value) && value.every(isApproval)) return value;
   throw new ItemProblem(`${name}: expected the list of approvals of Jira Service Management`);
+}
+
+function isApproval(value: unknown): value is JiraApproval {
+  if (!isMap(value)) return false;
+  const { approvers = [], completedDate = {} } = value;
+  return (
+    Array.isArray(approvers) && approvers.every(isMap) && (completedDate === null || isMap(completedDate))
+  );
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function approversOf(approval: JiraApproval): ChangeTicket['approvers'] {
@@ -124,9 +136,9 @@ function usersOf(value: unknown): Person[] {
     const login = name ?? accountId;
     return [
       {
-        ...(displayName !== undefined && { name: displayName }),
-        ...(emailAddress !== undefined && { email: emailAddress }),
-        ...(login !== undefined && { login }),
+        ...(typeof displayName === 'string' && { name: displayName }),
+        ...(typeof emailAddress === 'string' && { email: emailAddress }),
+        ...(typeof login === 'string' && { login }),
       },
     ];
   });
