@@ -40,7 +40,7 @@ export async function findSources(db: Kysely<Database>, name?: string): Promise<
       join clusters k on k.id = s.cluster_id
       left join source_health h on h.source_id = s.id
       left join source_probes p on p.source_id = s.id
-      left join (select source_id, count(*)::int as open_gaps from gaps where state = 'open' group by source_id) g on g.source_id = s.id
+      left join (select cluster_id, source_id, count(*)::int as open_gaps from gaps where state = 'open' group by 1, 2) g on g.cluster_id = s.cluster_id and g.source_id = s.id
       left join lateral (
         select json_agg(json_build_object('id', c.id, 'kind', c.kind, 'created_at', c.created_at, 'expires_at', c.expires_at, 'revoked_at', c.revoked_at) order by c.id) as credentials
           from source_credentials c where c.source_id = s.id) c on true
