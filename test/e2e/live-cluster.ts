@@ -47,6 +47,8 @@ export async function startCluster(options: {
   bin: string;
   folder: string;
   webhookKubeconfig: string;
+  /** More flags of the apiserver. */
+  flags?: string[];
 }): Promise<LiveCluster> {
   const { bin, folder } = options;
   await mkdir(folder, { recursive: true });
@@ -125,6 +127,7 @@ export async function startCluster(options: {
     `--audit-webhook-config-file=${options.webhookKubeconfig}`,
     '--audit-webhook-batch-max-wait=1s',
     '--audit-webhook-initial-backoff=2s',
+    ...(options.flags ?? []),
   ]);
   const processes = [etcd, apiserver];
   const stop = async () => {

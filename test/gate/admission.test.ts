@@ -191,12 +191,15 @@ describe('the gate', () => {
   });
 
   it('is tied to the audit event that carries its id, and to the change', async () => {
+    const asked = Date.now();
     const { auditAnnotations } = await gate('warn', { user: alice });
     const { decision } = auditAnnotations;
+    // As an apiserver does that reads anew before it refuses: its event names the first decision.
+    const again = (await gate('warn', { user: alice })).auditAnnotations.decision;
     await expect
       .poll(async () => (await ask(api, `/v1/gate/decisions/${decision}`)).status, { timeout: 10_000 })
       .toBe(200);
-    const at = new Date().toISOString().replace('Z', '000Z');
+    const micros = (time: number) => new Date(time).toISOString().replace('Z', '000Z');
     const event = {
       kind: 'Event',
       apiVersion: 'audit.k8s.io/v1',
@@ -220,8 +223,8 @@ describe('the gate', () => {
         metadata: { name: 'web', namespace: 'shop', resourceVersion: '42', uid: 'u1' },
         spec: { replicas: 3 },
       },
-      requestReceivedTimestamp: at,
-      stageTimestamp: at,
+      requestReceivedTimestamp: micros(asked),
+      stageTimestamp: micros(Date.now()),
       annotations: Object.fromEntries(
         Object.entries(auditAnnotations as Record<string, string>).map(([key, value]) => [
           `gate.whochanged.io/${key}`,
@@ -237,7 +240,18 @@ describe('the gate', () => {
       .toMatchObject({ auditID: event.auditID, code: 200, agrees: true });
     const { changeID } = (await ask(api, `/v1/gate/decisions/${decision}`)).json.event;
     const change = await ask(api, `/v1/changes/${changeID}`);
-    expect(change.json.gate).toMatchObject([{ id: decision, outcome: 'warned', verdict: 'out-of-band' }]);
+    const told = { outcome: 'warned', verdict: 'out-of-band' };
+    expect(change.json.gate).toMatchObject([
+      { id: decision, ...told },
+      { id: again, ...told },
+    ]);
+    // Another request of hers, which the audit log never told, stays without an event.
+    const lost = (await gate('warn', { user: alice })).auditAnnotations.decision;
+    await expect
+      .poll(async () => (await ask(api, `/v1/gate/decisions/${lost}`)).status, { timeout: 10_000 })
+      .toBe(200);
+    await ask(api, '/v1/jobs/link-decisions/run', { method: 'POST' });
+    expect((await ask(api, `/v1/gate/decisions/${lost}`)).json.event).toBeNull();
     expect((await api.cli(['show', changeID])).stdout).toMatch(
       new RegExp(`^Gate: +warned \\(warn\\): out-of-band: .*; decision ${decision}$`, 'm'),
     );

@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createPool } from '../../store/database.js';
 import { Cluster, eventList } from '../harness/events.js';
+import { pause } from '../harness/process-group.js';
 import { type RunningSystem, startSystem, webhookToken } from '../harness/system.js';
 
 let folder: string;
@@ -105,17 +105,14 @@ describe('whochanged under kill -9', () => {
     async () => {
       const before = (await counts()).events;
       const cluster = new Cluster();
-      const postmaster = await postmasterPid();
-      const frozen = [postmaster, ...childrenOf(postmaster)];
-      for (const pid of frozen) process.kill(pid, 'SIGSTOP');
+      const resume = pause(await postmasterPid());
       try {
         const posted = Array.from({ length: 3 }, (_, i) =>
           post(eventList([cluster.deployment('create', `frozen-${i}`, { image: 'web:1' })])),
         );
         for (const { spooled } of await Promise.all(posted)) expect(spooled).toBe(1);
       } finally {
-        // The postmaster last: once it goes on, it reaps children that had ended.
-        for (const pid of frozen.toReversed()) process.kill(pid, 'SIGCONT');
+        resume();
       }
       await expect
         .poll(async () => (await counts().catch(() => ({ events: 0 }))).events, { timeout: 30_000 })
@@ -124,8 +121,3 @@ describe('whochanged under kill -9', () => {
     90_000,
   );
 });
-
-/** Linux tells them. */
-function childrenOf(pid: number): number[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(/\s+/).map(Number);
-}
