@@ -11,6 +11,17 @@ import {
 } from '@aws-sdk/client-s3';
 import { startS3, type TestS3 } from '../test/harness/s3.js';
 import { type RunningSystem, startSystem, webhookToken } from '../test/harness/system.js';
+import {
+  type Ask,
+  askAsAdmin,
+  type Backfill,
+  backfill,
+  nameOf,
+  packed,
+  startBackfill,
+  upload,
+} from './bucket.js';
+import { readCpu } from './cpu.js';
 import { Traffic } from './traffic.js';
 
 /**
@@ -28,27 +39,15 @@ const KEYS = Number(process.env.BENCH_KEYS ?? 100_000);
 const LARGE_BYTES = Number(process.env.BENCH_LARGE_MB ?? 2048) * 1024 * 1024;
 /** fauxqs takes no larger part. */
 const UPLOAD_BYTES = 8 * 1024 * 1024;
-const LARGE_SESSIONS = 4;
-/** As Firehose and log sinks do by default: objects of a few MB, before compression. */
-const OBJECT_BYTES = 5 * 1024 * 1024;
+const LARGE_SESSIONS = Number(process.env.BENCH_LARGE_SESSIONS ?? Number.POSITIVE_INFINITY);
 
 const traffic = new Traffic();
 
 interface Bench {
   system: RunningSystem;
+  folder: string;
   token: string;
-  ask<T>(method: string, path: string, body?: unknown): Promise<T>;
-}
-
-interface Backfill {
-  id: number;
-  state: string;
-  keys: number;
-  found: number;
-  finished: number;
-  events: number;
-  duplicates: number;
-  quarantined: number;
+  ask: Ask;
 }
 
 /** Runs a part against whochanged with an empty ledger. */
@@ -56,21 +55,13 @@ async function withSystem<T>(run: (bench: Bench) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'whochanged-bench-'));
   await chmod(folder, 0o711);
   const system = await startSystem(folder, { WHOCHANGED_ROLES: 'ingest,api' }, 'build');
-  const admin = readFileSync(join(folder, 'admin-token'), 'utf8').trim();
-  const ask = async <A>(method: string, path: string, body?: unknown): Promise<A> => {
-    const response = await fetch(system.http + path, {
-      method,
-      headers: {
-        authorization: `Bearer ${admin}`,
-        ...(body !== undefined && { 'content-type': 'application/json' }),
-      },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-    });
-    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
-    return (await response.json()) as A;
-  };
   try {
-    return await run({ system, token: await webhookToken(folder), ask });
+    return await run({
+      system,
+      folder,
+      token: await webhookToken(folder),
+      ask: askAsAdmin(system, folder),
+    });
   } finally {
     await system.stop();
     await rm(folder, { recursive: true, force: true });
@@ -94,66 +85,38 @@ function post({ system, token }: Bench, first: number, count: number) {
   });
 }
 
-/** Reads a bucket to its end. */
-async function backfill(bench: Bench, s3: TestS3, bucket: string) {
-  const started = performance.now();
-  let listedSeconds: number | undefined;
-  let now = await bench.ask<Backfill>('POST', '/v1/backfills', {
-    bucket,
-    prefix: '',
-    cluster: 'default',
-    endpoint: s3.endpoint,
-    pathStyle: true,
-  });
-  for (; now.state !== 'done'; now = await bench.ask<Backfill>('GET', `/v1/backfills/${now.id}`)) {
-    if (now.state === 'reading') listedSeconds ??= (performance.now() - started) / 1000;
-    await new Promise((done) => setTimeout(done, 100));
-  }
-  return { ...now, listedSeconds, seconds: (performance.now() - started) / 1000 };
-}
-
-async function upload(s3: TestS3, bucket: string, objects: Iterable<{ key: string; body: string | Buffer }>) {
-  const waiting = objects[Symbol.iterator]();
-  const put = async () => {
-    for (let next = waiting.next(); !next.done; next = waiting.next())
-      await s3.put(bucket, next.value.key, next.value.body);
-  };
-  await Promise.all(Array.from({ length: 16 }, put));
-}
-
 function peakRss({ child }: RunningSystem): number {
   return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1]) / 1024;
 }
 
-function* packed(count: number): Generator<{ key: string; body: Buffer }> {
-  let lines: string[] = [];
-  let bytes = 0;
-  for (let n = 0, object = 0; n < count; n++) {
-    for (const line of traffic.session(n)) {
-      lines.push(line);
-      bytes += line.length + 1;
-      if (bytes < OBJECT_BYTES) continue;
-      yield { key: nameOf(object++), body: gzipSync(`${lines.join('\n')}\n`) };
-      lines = [];
-      bytes = 0;
-    }
-    if (n === count - 1 && lines.length > 0)
-      yield { key: nameOf(object), body: gzipSync(`${lines.join('\n')}\n`) };
-  }
+/** CPU of what runs meanwhile, in microseconds an event. */
+async function costing<T extends { events: number }>(
+  { system, folder }: Bench,
+  run: () => Promise<T>,
+): Promise<T & { cost: string; micros: number }> {
+  const before = readCpu(system.child.pid!, folder);
+  const result = await run();
+  const after = readCpu(system.child.pid!, folder);
+  const micros = (what: keyof typeof after) => ((after[what] - before[what]) / result.events) * 1e6;
+  const [main, threads, postgres] = [micros('main'), micros('threads'), micros('postgres')];
+  return {
+    ...result,
+    cost: `CPU ${main.toFixed(0)} us an event in the main thread, ${threads.toFixed(0)} in others, ${postgres.toFixed(0)} in Postgres`,
+    micros: main + threads + postgres,
+  };
 }
-
-const nameOf = (n: number) => `2026/03/02/${String(n).padStart(6, '0')}.gz`;
 
 async function rate(s3: TestS3): Promise<void> {
   const bucket = await s3.createBucket();
-  await upload(s3, bucket, packed(sessions));
+  await upload(s3, bucket, packed(traffic, Array(sessions).keys()));
   const posted = await withSystem(async (bench) => {
     await post(bench, 100_000, WARM_UP);
-    return { ...(await post(bench, 0, sessions)), rss: peakRss(bench.system) };
+    return { ...(await costing(bench, () => post(bench, 0, sessions))), rss: peakRss(bench.system) };
   });
   const read = await withSystem(async (bench) => {
     await post(bench, 100_000, WARM_UP);
-    return { ...(await backfill(bench, s3, bucket)), rss: peakRss(bench.system) };
+    const read = await costing(bench, () => backfill(bench.ask, s3, bucket));
+    return { ...read, rss: peakRss(bench.system) };
   });
   if (read.events !== posted.events || read.duplicates + read.quarantined > 0)
     throw new Error(`posted ${posted.events} events, read ${JSON.stringify(read)}`);
@@ -163,41 +126,54 @@ async function rate(s3: TestS3): Promise<void> {
     `rate     ${posted.events} events (mean ${Math.round(posted.bytes / posted.events)} bytes) in ${read.found} objects`,
   );
   console.log(
-    `webhook  ${Math.round(webhook)} events/s over ${CONNECTIONS} connections, peak RSS ${posted.rss.toFixed(0)} MB`,
+    `webhook  ${Math.round(webhook)} events/s over ${CONNECTIONS} connections, peak RSS ${posted.rss.toFixed(0)} MB; ${posted.cost}`,
   );
   console.log(
-    `bucket   ${Math.round(bucketRate)} events/s, listing included, peak RSS ${read.rss.toFixed(0)} MB`,
+    `bucket   ${Math.round(bucketRate)} events/s, listing included, peak RSS ${read.rss.toFixed(0)} MB; ${read.cost}`,
   );
-  console.log(`ratio    ${(bucketRate / webhook).toFixed(2)}`);
+  console.log(
+    `ratio    ${(bucketRate / webhook).toFixed(2)} of the webhook's rate; ${(read.micros / posted.micros).toFixed(2)} of its CPU an event`,
+  );
 }
 
-/** Of the events of a few sessions, again and again: what is read and recognised as known takes the same memory. */
+/** Sessions until there are so many bytes, in pieces that fauxqs takes as parts. */
+function* largeText(least: number): Generator<Buffer> {
+  let waiting = Buffer.alloc(0);
+  let made = 0;
+  for (let n = 0; made < least; n++) {
+    const text = Buffer.from(`${traffic.session(n % LARGE_SESSIONS).join('\n')}\n`);
+    made += text.length;
+    waiting = Buffer.concat([waiting, text]);
+    for (; waiting.length >= UPLOAD_BYTES; waiting = waiting.subarray(UPLOAD_BYTES))
+      yield waiting.subarray(0, UPLOAD_BYTES);
+  }
+  if (waiting.length > 0) yield waiting;
+}
+
+/** All of its events differ, unless BENCH_LARGE_SESSIONS says that its first sessions come again and again. */
 async function large(s3: TestS3): Promise<void> {
   const bucket = await s3.createBucket();
-  const text = Buffer.from(
-    Array.from({ length: LARGE_SESSIONS }, (_, n) => `${traffic.session(n).join('\n')}\n`).join(''),
-  );
-  const bytes = Math.ceil(LARGE_BYTES / text.length) * text.length;
   const Key = '2026/03/02/large.json';
   const { UploadId } = await s3.client.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key }));
   const Parts: Array<{ PartNumber: number; ETag: string | undefined }> = [];
-  for (let at = 0, PartNumber = 1; at < bytes; PartNumber++) {
-    const Body = text.subarray(at % text.length, (at % text.length) + UPLOAD_BYTES);
-    at += Body.length;
+  let bytes = 0;
+  for (const Body of largeText(LARGE_BYTES)) {
+    const PartNumber = Parts.length + 1;
     const { ETag } = await s3.client.send(
       new UploadPartCommand({ Bucket: bucket, Key, UploadId, PartNumber, Body }),
     );
     Parts.push({ PartNumber, ETag });
+    bytes += Body.length;
   }
   await s3.client.send(
     new CompleteMultipartUploadCommand({ Bucket: bucket, Key, UploadId, MultipartUpload: { Parts } }),
   );
   await withSystem(async (bench) => {
     const idle = peakRss(bench.system);
-    const read = await backfill(bench, s3, bucket);
+    const read = await costing(bench, () => backfill(bench.ask, s3, bucket));
     const megabytes = bytes / 1024 / 1024;
     console.log(
-      `large    ${Math.round(megabytes)} MB in one object, ${read.events} events (${read.duplicates} duplicates): ${read.seconds.toFixed(0)} s, ${(megabytes / read.seconds).toFixed(1)} MB/s, peak RSS ${peakRss(bench.system).toFixed(0)} MB (${idle.toFixed(0)} MB idle)`,
+      `large    ${Math.round(megabytes)} MB in one object, ${read.events} events (${read.duplicates} duplicates): ${read.seconds.toFixed(0)} s, ${(megabytes / read.seconds).toFixed(1)} MB/s, peak RSS ${peakRss(bench.system).toFixed(0)} MB (${idle.toFixed(0)} MB idle); ${read.cost}`,
     );
   });
 }
@@ -212,7 +188,7 @@ async function small(s3: TestS3): Promise<void> {
     lines.slice(0, SMALL_OBJECTS).map((line, i) => ({ key: nameOf(i), body: gzipSync(line) })),
   );
   await withSystem(async (bench) => {
-    const read = await backfill(bench, s3, bucket);
+    const read = await backfill(bench.ask, s3, bucket);
     if (read.events !== SMALL_OBJECTS || read.duplicates > 0) throw new Error(JSON.stringify(read));
     console.log(
       `small    ${read.finished} objects of one event: ${read.seconds.toFixed(0)} s, ${Math.round(read.finished / read.seconds)} objects/s, peak RSS ${peakRss(bench.system).toFixed(0)} MB`,
@@ -232,8 +208,7 @@ async function list(s3: TestS3): Promise<void> {
   );
   await withSystem(async (bench) => {
     const started = performance.now();
-    const body = { bucket, prefix: '', cluster: 'default', endpoint: s3.endpoint, pathStyle: true };
-    let now = await bench.ask<Backfill>('POST', '/v1/backfills', body);
+    let now = await startBackfill(bench.ask, s3, bucket);
     while (now.state === 'listing') {
       await new Promise((done) => setTimeout(done, 100));
       now = await bench.ask<Backfill>('GET', `/v1/backfills/${now.id}`);

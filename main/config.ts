@@ -70,6 +70,8 @@ export interface Config {
   retention: RetentionConfig;
   limits: { requestsPerMinute: number; failedLoginsPerMinute: number };
   timeouts: { headersSeconds: number; bodySeconds: number; stalledSeconds: number };
+  /** How far V8's heap may grow before garbage is looked for (main/heap-growth.ts). */
+  heapGrowthPercent: number;
   logLevel: string;
 }
 
@@ -183,6 +185,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       bodySeconds: reader.integer('WHOCHANGED_BODY_TIMEOUT_SECONDS', 300, 1, 86_400),
       stalledSeconds: reader.integer('WHOCHANGED_STALLED_TIMEOUT_SECONDS', 60, 1, 86_400),
     },
+    heapGrowthPercent: reader.integer('WHOCHANGED_HEAP_GROWTH_PERCENT', 30, 0, 1000),
     logLevel: reader.oneOf('WHOCHANGED_LOG_LEVEL', 'info', LOG_LEVELS),
   };
 

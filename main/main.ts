@@ -1,5 +1,6 @@
 import { WhochangedError } from '../core/errors.js';
 import { readConfig } from './config.js';
+import { boundHeapGrowth } from './heap-growth.js';
 import { createLogger } from './log.js';
 import { start } from './start.js';
 
@@ -20,6 +21,7 @@ function fail(error: unknown): never {
 try {
   const config = readConfig(environmentWithFlags(process.argv.slice(2)));
   const log = createLogger(config.logLevel);
+  boundHeapGrowth(config.heapGrowthPercent);
   const system = await start(config, log, fail, (text) => process.stdout.write(text));
   let stopping = false;
   const stop = (signal: string) => {
