@@ -21,7 +21,7 @@ import {
   startBackfill,
   upload,
 } from './bucket.js';
-import { readCpu } from './cpu.js';
+import { costing } from './cpu.js';
 import { Traffic } from './traffic.js';
 
 /**
@@ -89,33 +89,19 @@ function peakRss({ child }: RunningSystem): number {
   return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1]) / 1024;
 }
 
-/** CPU of what runs meanwhile, in microseconds an event. */
-async function costing<T extends { events: number }>(
-  { system, folder }: Bench,
-  run: () => Promise<T>,
-): Promise<T & { cost: string; micros: number }> {
-  const before = readCpu(system.child.pid!, folder);
-  const result = await run();
-  const after = readCpu(system.child.pid!, folder);
-  const micros = (what: keyof typeof after) => ((after[what] - before[what]) / result.events) * 1e6;
-  const [main, threads, postgres] = [micros('main'), micros('threads'), micros('postgres')];
-  return {
-    ...result,
-    cost: `CPU ${main.toFixed(0)} us an event in the main thread, ${threads.toFixed(0)} in others, ${postgres.toFixed(0)} in Postgres`,
-    micros: main + threads + postgres,
-  };
-}
-
 async function rate(s3: TestS3): Promise<void> {
   const bucket = await s3.createBucket();
   await upload(s3, bucket, packed(traffic, Array(sessions).keys()));
   const posted = await withSystem(async (bench) => {
     await post(bench, 100_000, WARM_UP);
-    return { ...(await costing(bench, () => post(bench, 0, sessions))), rss: peakRss(bench.system) };
+    return {
+      ...(await costing(bench.system.child.pid!, bench.folder, () => post(bench, 0, sessions))),
+      rss: peakRss(bench.system),
+    };
   });
   const read = await withSystem(async (bench) => {
     await post(bench, 100_000, WARM_UP);
-    const read = await costing(bench, () => backfill(bench.ask, s3, bucket));
+    const read = await costing(bench.system.child.pid!, bench.folder, () => backfill(bench.ask, s3, bucket));
     return { ...read, rss: peakRss(bench.system) };
   });
   if (read.events !== posted.events || read.duplicates + read.quarantined > 0)
@@ -170,7 +156,7 @@ async function large(s3: TestS3): Promise<void> {
   );
   await withSystem(async (bench) => {
     const idle = peakRss(bench.system);
-    const read = await costing(bench, () => backfill(bench.ask, s3, bucket));
+    const read = await costing(bench.system.child.pid!, bench.folder, () => backfill(bench.ask, s3, bucket));
     const megabytes = bytes / 1024 / 1024;
     console.log(
       `large    ${Math.round(megabytes)} MB in one object, ${read.events} events (${read.duplicates} duplicates): ${read.seconds.toFixed(0)} s, ${(megabytes / read.seconds).toFixed(1)} MB/s, peak RSS ${peakRss(bench.system).toFixed(0)} MB (${idle.toFixed(0)} MB idle); ${read.cost}`,

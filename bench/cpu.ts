@@ -37,3 +37,29 @@ export function readCpu(pid: number, folder: string): CpuSeconds {
   }
   return cpu;
 }
+
+/** What an event costs while something runs. */
+export interface Cost {
+  /** In words, by where it was spent. */
+  cost: string;
+  /** Of all of them together, microseconds of CPU an event. */
+  micros: number;
+}
+
+/** Runs something and tells the CPU that each of its events took of the process and its embedded Postgres. */
+export async function costing<T extends { events: number }>(
+  pid: number,
+  folder: string,
+  run: () => Promise<T>,
+): Promise<T & Cost> {
+  const before = readCpu(pid, folder);
+  const result = await run();
+  const after = readCpu(pid, folder);
+  const micros = (what: keyof CpuSeconds) => ((after[what] - before[what]) / result.events) * 1e6;
+  const [main, threads, postgres] = [micros('main'), micros('threads'), micros('postgres')];
+  return {
+    ...result,
+    cost: `CPU ${main.toFixed(0)} us an event in the main thread, ${threads.toFixed(0)} in others, ${postgres.toFixed(0)} in Postgres`,
+    micros: main + threads + postgres,
+  };
+}

@@ -8,17 +8,20 @@ import { parseArgs } from 'node:util';
 import type { Pool } from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import { createPool } from '../store/database.js';
+import { startS3 } from '../test/harness/s3.js';
 import { startSystem, webhookToken } from '../test/harness/system.js';
-import { readCpu } from './cpu.js';
+import { askAsAdmin, backfill, packed, upload } from './bucket.js';
+import { costing } from './cpu.js';
 import { duckdb, gzipped, naiveTable, parquet, type Rival, writeNdjson } from './rivals.js';
 import { Traffic } from './traffic.js';
 
 /**
  * `npm run bench:ingest -- [sessions] [senders] [--rivals]`
- * Sustained ingest through the webhook into an empty ledger, against a bare COPY of the very rows it made into the same
- * indexed tables of the same Postgres, in one run. Prints ratios, and the CPU that an event costs, which tells more than
- * the rate where the machine is busy with other things. Several numbers of senders (`1,4,16`) run one after another
- * into the same ledger. `--rivals` compares with bench/rivals.ts besides. BENCH_MIX=lean: bench/traffic.ts.
+ * Sustained ingest through the webhook into an empty ledger, then the same events again out of a bucket into another
+ * cluster of it, against a bare COPY of the very rows they made into the same indexed tables of the same Postgres, in one
+ * run. Prints ratios, and the CPU that an event costs, which tells more than the rate where the machine is busy with other
+ * things. Several numbers of senders (`1,4,16`) run one after another into the same ledger; what the first of them sent is
+ * in the bucket. `--rivals` compares with bench/rivals.ts besides. BENCH_MIX=lean: bench/traffic.ts.
  */
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
@@ -26,6 +29,7 @@ const { values: flags, positionals } = parseArgs({
 });
 const sessions = Number(positionals[0] ?? 40);
 const senders = (positionals[1] ?? '4').split(',').map(Number);
+const traffic = new Traffic({ lean: process.env.BENCH_MIX === 'lean' });
 const WARM_UP = 4;
 const RIVAL_SESSIONS = 8;
 const TABLES = [
@@ -116,21 +120,33 @@ const runs: string[] = [];
 let sentEvents = 0;
 let sentBytes = 0;
 let best = 0;
+let cheapest = Number.POSITIVE_INFINITY;
 for (const [i, connections] of senders.entries()) {
-  const before = readCpu(system.child.pid!, folder);
-  const sent = await send(url, token, i * sessions, sessions, connections);
-  const after = readCpu(system.child.pid!, folder);
+  const sent = await costing(system.child.pid!, folder, () =>
+    send(url, token, i * sessions, sessions, connections),
+  );
   const rate = sent.events / sent.seconds;
   best = Math.max(best, rate);
+  cheapest = Math.min(cheapest, sent.micros);
   sentEvents += sent.events;
   sentBytes += sent.bytes;
-  const micros = (what: keyof typeof after) =>
-    `${(((after[what] - before[what]) / sent.events) * 1e6).toFixed(0)}`;
   runs.push(
-    `${String(connections).padStart(2)} senders   ${Math.round(rate)} events/s, ack p50 ${sent.p50.toFixed(0)} ms, p99 ${sent.p99.toFixed(0)} ms; ` +
-      `CPU ${micros('main')} us an event in the main thread, ${micros('threads')} in others, ${micros('postgres')} in Postgres`,
+    `${String(connections).padStart(2)} senders   ${Math.round(rate)} events/s, ack p50 ${sent.p50.toFixed(0)} ms, p99 ${sent.p99.toFixed(0)} ms; ${sent.cost}`,
   );
 }
+const s3 = await startS3();
+const bucket = await s3.createBucket();
+await upload(s3, bucket, packed(traffic, Array(sessions).keys()));
+const read = await costing(system.child.pid!, folder, () =>
+  backfill(askAsAdmin(system, folder), s3, bucket, 'bucket'),
+);
+await s3.stop();
+if (read.events !== sentEvents / senders.length || read.duplicates + read.quarantined > 0)
+  throw new Error(`sent ${sentEvents} events, read ${JSON.stringify(read)}`);
+const readRate = read.events / read.seconds;
+runs.push(
+  `bucket       ${Math.round(readRate)} events/s in ${read.found} gzip objects, listing included; ${read.cost}`,
+);
 const rawBytes = sentBytes / sentEvents;
 const peakRss =
   Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${system.child.pid}/status`, 'utf8'))?.[1]) / 1024;
@@ -148,7 +164,6 @@ const total = rows[0] as { events: number; changes: number; bytes: number };
 const relations = await sizes(pool);
 const bare = await bareCopy(pool, folder);
 const rivals: Rival[] = [];
-const traffic = new Traffic({ lean: process.env.BENCH_MIX === 'lean' });
 let rivalEvents = 0;
 if (flags.rivals) {
   const file = join(folder, 'events.ndjson');
@@ -173,7 +188,12 @@ console.log(
 );
 for (const run of runs) console.log(run);
 console.log(`bare COPY    ${Math.round(bareRate)} events/s of the same rows into the same indexed tables`);
-console.log(`ratio        ${(best / bareRate).toFixed(2)} of bare COPY, at the best`);
+console.log(
+  `ratio        ${(best / bareRate).toFixed(2)} of bare COPY by the webhook at its best, ${(readRate / bareRate).toFixed(2)} from the bucket`,
+);
+console.log(
+  `bucket       ${(readRate / best).toFixed(2)} of the webhook's best rate, ${(read.micros / cheapest).toFixed(2)} of its least CPU an event`,
+);
 console.log(
   `on disk      ${Math.round(perEvent)} bytes an event with indexes, ${(perEvent / rawBytes).toFixed(2)} of raw`,
 );
