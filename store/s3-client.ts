@@ -91,8 +91,11 @@ async function credentialsOf(
   const { roleARN, externalID, profile } = source;
   // Without either, the SDK's own default chain.
   if (roleARN === null && profile === null) return {};
-  const { fromNodeProviderChain, fromTemporaryCredentials } = await import('@aws-sdk/credential-providers');
-  const own = profile === null ? fromNodeProviderChain() : fromNodeProviderChain({ profile });
+  const { fromIni, fromNodeProviderChain, fromTemporaryCredentials } = await import(
+    '@aws-sdk/credential-providers'
+  );
+  // The chain would warn of a profile beside keys in the environment, and says that it may prefer those one day.
+  const own = profile === null ? fromNodeProviderChain() : fromIni({ profile });
   if (roleARN === null) return { credentials: own };
   return {
     credentials: fromTemporaryCredentials({
