@@ -98,6 +98,11 @@ export async function findAccessEvents(
   return query.execute();
 }
 
+export async function findAccessEvent(db: Kysely<Database>, seq: string): Promise<AccessEvent | undefined> {
+  const row = await db.selectFrom('access_events').selectAll().where('seq', '=', seq).executeTakeFirst();
+  return row && accessEventOf(row);
+}
+
 /** The access event that a row holds. */
 export function accessEventOf(row: AccessEventTable): AccessEvent {
   return {

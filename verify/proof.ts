@@ -1,10 +1,12 @@
 import { readFile } from 'node:fs/promises';
+import { type AccessEvent, accessEventDigest } from '../core/access/access-event.js';
 import { canonicalBody, canonicalEvent } from '../core/canonical.js';
 import { decodeEvent } from '../core/decode.js';
-import { parseLeaf } from '../core/log/leaf.js';
+import { type LeafType, parseLeaf } from '../core/log/leaf.js';
 import { hashLeaf } from '../core/log/merkle.js';
 import type { VerifierKey } from '../core/log/note.js';
 import { parseProofFile, verifyProofFile } from '../core/log/proof-file.js';
+import { type VerdictRecord, verdictRecordDigest } from '../core/verdict/verdict-record.js';
 
 export interface ProofResult {
   ok: boolean;
@@ -14,7 +16,8 @@ export interface ProofResult {
 
 /**
  * Checks a proof file with nothing but itself and the trusted keys; with a record (the Event that `GET /v1/events/ID`
- * gives as `raw`), also that the proof is of that very record.
+ * gives as `raw`; the `record` that proofs of verdicts and access events come with), also that the proof is of that very
+ * record.
  * @throws NoteError, RangeError, DecodeError for files that are not what they should be
  */
 export async function verifyProof(
@@ -33,11 +36,18 @@ export async function verifyProof(
     `of the log ${checkpoint.origin}, signed at size ${checkpoint.size} by ${verdict.signedBy.join(', ')}`,
   ];
   if (recordPath === undefined) return { ok: true, lines };
-  const digest = digestOfEvent(JSON.parse(await readFile(recordPath, 'utf8')));
+  const digest = DIGEST_OF[leaf.type](JSON.parse(await readFile(recordPath, 'utf8')));
   if (!digest.equals(leaf.digest))
     return { ok: false, lines: [...lines, `${recordPath} is not that record: its digest is another`] };
   return { ok: true, lines: [...lines, `${recordPath} is that record`] };
 }
+
+/** What a leaf's digest is of, by its type. */
+const DIGEST_OF: Record<LeafType, (record: unknown) => Buffer> = {
+  event: digestOfEvent,
+  verdict: (record) => verdictRecordDigest(record as VerdictRecord),
+  access: (record) => accessEventDigest(record as AccessEvent),
+};
 
 /** The digest of an Event as the API gives it: redacted, with its bodies. */
 function digestOfEvent(value: unknown): Buffer {

@@ -32,7 +32,10 @@ Examples:
     .description('a proof file: the record is in the log that a trusted key has signed')
     .argument('<FILE>', 'what `whochanged proof ID` gave')
     .requiredOption('--key-file <file>', 'trusted keys, one a line')
-    .option('--record <file>', 'the event, as `whochanged event ID --raw` gives it: that the proof is of it')
+    .option(
+      '--record <file>',
+      'the event, as `whochanged event ID --raw` gives it, or the file of `whochanged proof --record`: that the proof is of it',
+    )
     .action(async (file: string, flags: { keyFile: string; record?: string }) => {
       const result = await verifyProof(file, await readTrustedKeys(flags.keyFile), flags.record);
       for (const line of result.lines) (result.ok ? out : err)(line);

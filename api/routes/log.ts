@@ -2,15 +2,16 @@ import { Readable } from 'node:stream';
 import type { Pool } from 'pg';
 import { Type } from 'typebox';
 import { WhochangedError } from '../../core/errors.js';
-import type { Leaf } from '../../core/log/leaf.js';
 import { parseVerifierKey, type VerifierKey } from '../../core/log/note.js';
-import { parseMicros } from '../../core/timestamp.js';
+import { findAccessEvent } from '../../store/access-events.js';
 import { findTerminalEvent } from '../../store/log/change-event.js';
 import { findCheckpoints, findKeys, findLatestCheckpoint } from '../../store/log/checkpoints.js';
-import { proveConsistency, proveLeaf } from '../../store/log/proofs.js';
+import { type Inclusion, proveConsistency } from '../../store/log/proofs.js';
+import { proveAccessEvent, proveEvent, proveVerdict } from '../../store/log/prove-records.js';
 import { readLogSize } from '../../store/log/sequence.js';
+import { findVerdictRecord } from '../../store/log/verdict-records.js';
 import { verifyLedger } from '../../store/log/verify-ledger.js';
-import { type EventRow, findEvent } from '../../store/queries/events.js';
+import { findEvent } from '../../store/queries/events.js';
 import type { Api } from '../api.js';
 import { pageSchema } from '../change-schema.js';
 
@@ -30,22 +31,14 @@ const Proof = Type.Object({
   checkpoint: Type.String(),
   file: Type.String({ description: 'the same as a file: c2sp.org/tlog-proof' }),
 });
+const ProofWithRecord = Type.Object({
+  ...Proof.properties,
+  record: Type.Unknown({ description: 'what the leaf is of: `whochanged-verify proof --record` takes it' }),
+});
 
 /** The proof log: its checkpoints and keys, and proofs that a record is in it and that it only grew. */
 export function logRoutes({ server, deps, auth }: Api): void {
   const onRequest = auth.require('reader');
-  const prove = async (row: EventRow) => {
-    const leaf: Leaf = {
-      type: 'event',
-      cluster: row.cluster,
-      origin: row.source,
-      seq: Number(row.seq),
-      at: parseMicros(row.at)!,
-      digest: row.digest,
-    };
-    return proveLeaf(deps.pool, row.cluster_id, leaf);
-  };
-
   server.get(
     '/v1/log/checkpoint',
     {
@@ -169,7 +162,7 @@ export function logRoutes({ server, deps, auth }: Api): void {
     async ({ params }) => {
       const row = await findEvent(deps.db, params.eventID);
       if (!row) throw new WhochangedError('not_found', 'no event has this id');
-      return proofItem(await prove(row));
+      return proofItem(await proveEvent(deps.pool, row));
     },
   );
 
@@ -188,7 +181,43 @@ export function logRoutes({ server, deps, auth }: Api): void {
       const eventID = await findTerminalEvent(deps.pool, params.id);
       const row = eventID === undefined ? undefined : await findEvent(deps.db, eventID);
       if (!row) throw new WhochangedError('not_found', 'no change has this id');
-      return proofItem(await prove(row));
+      return proofItem(await proveEvent(deps.pool, row));
+    },
+  );
+
+  server.get(
+    '/v1/changes/:id/verdict/proof',
+    {
+      onRequest,
+      schema: {
+        tags: TAGS,
+        summary: 'Proof of the newest verdict of a change, under the newest checkpoint',
+        params: Type.Object({ id: Type.String({ format: 'uuid' }) }),
+        response: { 200: ProofWithRecord },
+      },
+    },
+    async ({ params }) => {
+      const found = await findVerdictRecord(deps.pool, params.id);
+      if (!found) throw new WhochangedError('not_found', 'no verdict has been given of such a change');
+      return { ...proofItem(await proveVerdict(deps.pool, found)), record: found.record };
+    },
+  );
+
+  server.get(
+    '/v1/access-events/:seq/proof',
+    {
+      onRequest: auth.require('admin'),
+      schema: {
+        tags: TAGS,
+        summary: 'Proof of an access event, under the newest checkpoint',
+        params: Type.Object({ seq: Type.String({ pattern: '^[0-9]{1,15}$' }) }),
+        response: { 200: ProofWithRecord },
+      },
+    },
+    async ({ params: { seq } }) => {
+      const record = await findAccessEvent(deps.db, seq);
+      if (!record) throw new WhochangedError('not_found', `no access event has the number ${seq}`);
+      return { ...proofItem(await proveAccessEvent(deps.pool, Number(seq), record)), record };
     },
   );
 }
@@ -221,7 +250,7 @@ async function* verdictLines(pool: Pool, keys: VerifierKey[]): AsyncGenerator<st
   yield `${JSON.stringify({ verdict: await verdict })}\n`;
 }
 
-function proofItem({ index, hashes, checkpoint, file, leaf }: Awaited<ReturnType<typeof proveLeaf>>) {
+function proofItem({ index, hashes, checkpoint, file, leaf }: Inclusion) {
   return {
     index,
     leaf,

@@ -9,6 +9,15 @@ import { safe } from '../render/text.js';
 interface Proof {
   index: number;
   file: string;
+  /** What the leaf is of; left out for events, which have a route of their own. */
+  record?: unknown;
+}
+
+interface ProofFlags extends GlobalFlags {
+  verdict?: boolean;
+  accessEvent?: boolean;
+  file?: string;
+  record?: string;
 }
 
 /** A line of `GET /v1/log/verify`. */
@@ -24,20 +33,45 @@ export function logCommands(program: Command): void {
 function proofCommand(program: Command): void {
   const command = program
     .command('proof')
-    .description('proof that a change or an event is in the signed log, as a file that holds by itself')
-    .argument('<ID>', 'of a change, or of an event')
-    .option('--file <file>', 'write it there (c2sp.org/tlog-proof)');
+    .description('proof that a record is in the signed log, as a file that holds by itself')
+    .argument('<ID>', 'of a change, or of an event; with --access-event its number')
+    .option('--verdict', "of the change's newest verdict instead")
+    .option('--access-event', 'of an access event: what `access-events` shows as SEQ')
+    .option('--file <file>', 'write it there (c2sp.org/tlog-proof)')
+    .option('--record <file>', 'write there what is proven, for `whochanged-verify proof --record`');
   examples(command, [
     ['proof 01a20dc7-40ce-852d-a998-36db9f65fd6a --file change.tlog-proof', 'for an auditor'],
     ['proof 01a20dc7-40ce-852d-a998-36db9f65fd6a > change.tlog-proof', 'the same'],
+    [
+      'proof 01a20dc7-40ce-852d-a998-36db9f65fd6a --verdict --file v.tlog-proof --record v.json',
+      'of its verdict',
+    ],
+    ['proof 2049 --access-event', 'that somebody looked'],
   ]).action(async (id: string, _flags: unknown, called: Command) => {
-    const flags = called.optsWithGlobals<GlobalFlags & { file?: string }>();
+    const flags = called.optsWithGlobals<ProofFlags>();
+    if (flags.verdict && flags.accessEvent)
+      throw new CliError(EXIT.usage, '--verdict and --access-event: a proof is of one record');
     const context = createContext(flags, 'one');
-    const what = /^\d+-[0-9a-f]{64}-\d+$/.test(id) ? 'events' : 'changes';
-    const proof = await context.client.get<Proof>(`/v1/${what}/${encodeURIComponent(id)}/proof`);
+    const proof = await context.client.get<Proof>(proofPath(id, flags));
+    if (flags.record !== undefined) {
+      if (proof.record === undefined)
+        throw new CliError(
+          EXIT.usage,
+          '--record: this proof is of an event',
+          '`whochanged event ID --raw` gives it',
+        );
+      await writeFile(flags.record, `${JSON.stringify(proof.record)}\n`);
+    }
     if (flags.file !== undefined) await writeFile(flags.file, proof.file);
     else if (!writeStructured(context, proof)) context.out(proof.file);
   });
+}
+
+function proofPath(id: string, { verdict, accessEvent }: ProofFlags): string {
+  const asked = encodeURIComponent(id);
+  if (accessEvent) return `/v1/access-events/${asked}/proof`;
+  if (verdict) return `/v1/changes/${asked}/verdict/proof`;
+  return `/v1/${/^\d+-[0-9a-f]{64}-\d+$/.test(id) ? 'events' : 'changes'}/${asked}/proof`;
 }
 
 function checkpointCommand(program: Command): void {

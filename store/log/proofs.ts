@@ -40,12 +40,17 @@ export interface Inclusion {
 }
 
 /**
- * Proves a record.
+ * Proves a record under the latest checkpoint, or under one that is given: several proofs are to fit together.
  * @throws WhochangedError `conflict` while it has no place yet, or no checkpoint covers it
  */
-export async function proveLeaf(client: Queryable, clusterID: number, leaf: Leaf): Promise<Inclusion> {
+export async function proveLeaf(
+  client: Queryable,
+  clusterID: number,
+  leaf: Leaf,
+  under?: StoredCheckpoint,
+): Promise<Inclusion> {
   const index = await findPlace(client, leaf.type, clusterID, leaf.seq);
-  const checkpoint = await findLatestCheckpoint(client);
+  const checkpoint = under ?? (await findLatestCheckpoint(client));
   if (index === undefined || !checkpoint || checkpoint.size <= index)
     throw new WhochangedError('conflict', 'the record is not under a signed checkpoint yet', {
       hint: 'ask again in a minute: checkpoints are signed on a schedule',

@@ -38,6 +38,7 @@ const ROLE_OF: Record<string, 'none' | 'operator' | 'admin'> = {
   'POST /v1/attestations': 'operator',
   'GET /v1/log/verify': 'admin',
   'GET /v1/access-events': 'admin',
+  'GET /v1/access-events/{seq}/proof': 'admin',
   'GET /v1/tokens': 'admin',
   'POST /v1/tokens': 'admin',
   'DELETE /v1/tokens/{id}': 'admin',
@@ -57,7 +58,10 @@ afterAll(() => api.stop());
 
 /** A path that exists nowhere, so that nothing is done by asking. */
 function somewhere(path: string): string {
-  return path.replace('{id}', '999999').replace(/\{\w+\}/g, 'nowhere');
+  return path
+    .replace('{id}', '999999')
+    .replace('{seq}', '999999')
+    .replace(/\{\w+\}/g, 'nowhere');
 }
 
 describe('every route', () => {

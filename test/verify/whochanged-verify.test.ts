@@ -10,6 +10,7 @@ const ROOT = resolve(import.meta.dirname, '../..');
 
 let api: RunningApi;
 let changeID: string;
+let accessEvent: string;
 const file = (name: string) => join(api.folder, name);
 
 /** The standalone verifier, in a process of its own. */
@@ -40,8 +41,10 @@ beforeAll(async () => {
   const cluster = new Cluster();
   await api.post(eventList([cluster.deployment('create', 'web', { image: 'web:1' })]));
   await api.post(eventList([cluster.deployment('update', 'web', { image: 'web:2' })]));
-  await runJob('checkpoint');
+  for (const job of ['attribute', 'links', 'verdicts']) await runJob(job);
   changeID = (await ask(api, '/v1/changes')).json.items[0].id;
+  accessEvent = (await ask(api, '/v1/access-events?limit=1')).json.items[0].seq;
+  await runJob('checkpoint');
   const keys = await ask(api, '/v1/log/keys');
   await writeFile(file('log.keys'), `# kept by the auditor\n${keys.json.items[0].verifierKey}\n`);
 });
@@ -62,7 +65,9 @@ describe('a proof that the command line gave', () => {
       '--record',
       file('event.json'),
     );
-    expect(result.output).toMatch(/is at place 1\n.*signed at size 2 by .*\n.*is that record\nit holds\n$/s);
+    expect(result.output).toMatch(
+      /is at place \d+\n.*signed at size \d+ by .*\n.*is that record\nit holds\n$/s,
+    );
     expect(result.code).toBe(0);
   });
 
@@ -85,6 +90,38 @@ describe('a proof that the command line gave', () => {
     );
     const other = await verify('proof', file('change.tlog-proof'), '--key-file', file('other.keys'));
     expect(other).toMatchObject({ code: 1, output: expect.stringContaining('no trusted key') });
+  });
+});
+
+describe('a proof of a verdict or of an access event', () => {
+  it.each([
+    ['a verdict', () => [changeID, '--verdict'], 'verdict', { verdict: 'approved' }],
+    ['an access event', () => [accessEvent, '--access-event'], 'access', { caller: 'nobody' }],
+  ])(
+    '%s: holds by itself and with its record, and not with an altered one',
+    async (_name, what, type, forged) => {
+      const [proof, record, other] = [`${type}.tlog-proof`, `${type}.json`, `${type}-forged.json`].map(file);
+      const asked = await api.cli(['proof', ...what(), '--file', proof!, '--record', record!]);
+      expect(asked).toEqual({ code: 0, stdout: '', stderr: '' });
+      const keys = ['--key-file', file('log.keys')];
+      const result = await verify('proof', proof!, ...keys, '--record', record!);
+      expect(result.output).toMatch(
+        new RegExp(`^${type} \\d+ of .*signed at size.*is that record\nit holds\n$`, 's'),
+      );
+      expect(result.code).toBe(0);
+      const altered = { ...JSON.parse(await readFile(record!, 'utf8')), ...forged };
+      await writeFile(other!, JSON.stringify(altered));
+      expect(await verify('proof', proof!, ...keys, '--record', other!)).toMatchObject({
+        code: 1,
+        output: expect.stringContaining('its digest is another'),
+      });
+    },
+  );
+
+  it('is not to be had of what there is not', async () => {
+    const nothing = '01a20dc7-40ce-852d-a998-36db9f65fd6a';
+    expect((await ask(api, `/v1/changes/${nothing}/verdict/proof`)).status).toBe(404);
+    expect((await ask(api, '/v1/access-events/999999999/proof')).status).toBe(404);
   });
 });
 
@@ -118,7 +155,7 @@ describe('a whole ledger', () => {
     const asked = await api.cli(['verify-log']);
     expect(asked.code).toBe(1);
     expect(asked.stdout).toMatch(
-      /^altered: event \d+ of default, place 0: event .*: its columns no longer give/,
+      /^altered: event \d+ of default, place \d+: event .*: its columns no longer give/,
     );
     const checked = await verify(
       'database',
