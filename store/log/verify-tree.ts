@@ -15,6 +15,8 @@ export interface TreeVerdict {
 }
 
 const TILES = 256;
+/** What a time server may take a clock back at once. */
+const CLOCK_STEP_MS = 300_000;
 
 /**
  * Builds the tree anew from its stored leaf hashes and holds it against every signed checkpoint: those in the
@@ -51,6 +53,7 @@ export async function verifyTree(
     }
   }
   signed.sort((a, b) => a.checkpoint.size - b.checkpoint.size);
+  problems.push(...clockProblems(signed));
   let provenSize = 0;
   for (const { checkpoint, where } of signed) {
     if (checkpoint.size > size) {
@@ -69,6 +72,24 @@ export async function verifyTree(
     provenSize = checkpoint.size;
   }
   return { size, checkpoints: signed.length, provenSize, problems };
+}
+
+/** A log only grows, so a larger checkpoint that says an earlier time was signed by a clock that had been changed. */
+function clockProblems(signed: ReadonlyArray<{ checkpoint: Checkpoint; where: string }>): string[] {
+  const problems: string[] = [];
+  let latest = 0;
+  let latestSize = 0;
+  for (const { checkpoint, where } of signed) {
+    const line = checkpoint.extensions.find((text) => text.startsWith('time '));
+    const time = Date.parse(line?.slice('time '.length) ?? '');
+    if (Number.isNaN(time)) continue;
+    if (time < latest - CLOCK_STEP_MS)
+      problems.push(
+        `the checkpoint of size ${checkpoint.size} (${where}) says ${new Date(time).toISOString()}, that of size ${latestSize} ${new Date(latest).toISOString()}: the clock was set back between them`,
+      );
+    if (time > latest) [latest, latestSize] = [time, checkpoint.size];
+  }
+  return problems;
 }
 
 async function rootOf(size: number, load: LoadTiles): Promise<Buffer | undefined> {

@@ -89,6 +89,35 @@ describe('a tenant', () => {
     }
   });
 
+  it('is told nothing of another, whatever it filters by', async () => {
+    const foreign: Record<string, string> = {
+      namespace: 'vault',
+      name: 'vault-settings',
+      user: 'mallory@example.com',
+      actor: 'mallory@example.com',
+      group: 'vault-team',
+      resource: 'configmaps',
+      q: 'vault',
+      cluster: 'default',
+    };
+    const document = (await ask(api, '/openapi.json', { token: null })).json;
+    let asked = 0;
+    for (const [path, methods] of Object.entries(document.paths as Record<string, object>)) {
+      const { get } = methods as { get?: { parameters?: Array<{ in: string; name: string }> } };
+      for (const { in: place, name } of get?.parameters ?? []) {
+        if (place !== 'query' || foreign[name] === undefined) continue;
+        const needed = Object.entries(QUERIES).find(([end]) => path.endsWith(end))?.[1] ?? '?';
+        const query = `${needed}${needed === '?' ? '' : '&'}${name}=${encodeURIComponent(foreign[name])}`;
+        const answer = await asTenant(aimed(path) + query);
+        expect([path, name, [200, 400, 403, 404].includes(answer.status)]).toEqual([path, name, true]);
+        if (answer.status !== 200) continue;
+        asked++;
+        expect([path, name, FOREIGN.exec(answer.text)]).toEqual([path, name, null]);
+      }
+    }
+    expect(asked).toBeGreaterThan(10);
+  });
+
   it('sees its own changes, objects, events and actors', async () => {
     const changes = await allItems(api, '/v1/changes', 100).then((all) => all.length);
     expect(changes).toBe(5);

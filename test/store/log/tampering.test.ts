@@ -6,8 +6,9 @@ import { Identities } from '../../../core/identity-map/identities.js';
 import { formatCheckpoint } from '../../../core/log/checkpoint.js';
 import { parseLeaf } from '../../../core/log/leaf.js';
 import { hashLeaf, verifyConsistency } from '../../../core/log/merkle.js';
-import { signNote, type VerifierKey, verifierOf } from '../../../core/log/note.js';
+import { formatVerifierKey, signNote, type VerifierKey, verifierOf } from '../../../core/log/note.js';
 import { parseProofFile, verifyProofFile } from '../../../core/log/proof-file.js';
+import { growTiles } from '../../../core/log/tiles.js';
 import { attributeJob } from '../../../jobs/attribute.js';
 import type { Job } from '../../../jobs/job.js';
 import { linksJob } from '../../../jobs/links.js';
@@ -246,6 +247,74 @@ describe('whoever can write to the database', () => {
     await run('update log_checkpoints set note = $1 where size = $2', [note, size]);
     expect((await tree()).problems).toEqual([
       `the checkpoint of size ${size} (database) is signed by no trusted key`,
+    ]);
+  });
+});
+
+describe('whoever holds the database and a key of their own', () => {
+  const TABLES = ['log_checkpoints', 'log_keys', 'log_tiles'];
+  beforeAll(async () => {
+    for (const table of TABLES) await run(`create table held_${table} as table ${table}`);
+  });
+  afterEach(async () => {
+    for (const table of TABLES) {
+      await run(`delete from ${table}`);
+      await run(`insert into ${table} table held_${table}`);
+    }
+  });
+
+  it('rewrites a leaf, signs the whole log anew and swaps the key in the database: a key from elsewhere tells', async () => {
+    const forger = generateKeyPairSync('ed25519');
+    const forged = verifierOf(ORIGIN, forger.publicKey);
+    await run(
+      `update log_tiles set hashes = overlay(hashes placing sha256('forged') from 199 * 32 + 1) where level = 0 and index = 0`,
+    );
+    const { rows } = await run('select hashes from log_tiles where level = 0 and index = 0');
+    const hashes = rows[0].hashes as Buffer;
+    const leaves = Array.from({ length: 256 }, (_, i) => Buffer.from(hashes.subarray(i * 32, i * 32 + 32)));
+    for (const tile of growTiles(0, new Map(), leaves))
+      if (tile.level > 0)
+        await run(
+          'update log_tiles set hashes = overlay(hashes placing $1 from 1) where level = $2 and index = 0',
+          [tile.hashes, tile.level],
+        );
+    const { size, root } = await readTreeHead(receiver.database.pool);
+    const text = formatCheckpoint({ origin: ORIGIN, size, root, extensions: [] });
+    await run('delete from log_checkpoints');
+    await run('delete from log_keys');
+    await run('insert into log_keys (verifier_key, name) values ($1, $2)', [
+      formatVerifierKey(forged),
+      ORIGIN,
+    ]);
+    await run('insert into log_checkpoints (size, signed_at, root, note) values ($1, now(), $2, $3)', [
+      size,
+      root,
+      `${text}\n${signNote(text, ORIGIN, forger.privateKey)}`,
+    ]);
+    // The database by itself is of one piece: who asks it for the key is told what the forger wants.
+    expect((await tree([forged], [])).problems).toEqual([]);
+    expect((await tree([verifier], [])).problems).toEqual([
+      `the checkpoint of size ${size} (database) is signed by no trusted key`,
+    ]);
+    expect((await tree()).problems).toContain(
+      'leaves 180 to 239: the log is not the one that was signed at size 240 (copy)',
+    );
+  });
+
+  it('has the clock of the server set back: the checkpoint that says an earlier time is named', async () => {
+    const { size, root } = await readTreeHead(receiver.database.pool);
+    const note = (time: string) => {
+      const text = formatCheckpoint({ origin: ORIGIN, size, root, extensions: [`time ${time}`] });
+      return `${text}\n${signNote(text, ORIGIN, keys.privateKey)}`;
+    };
+    await run('update log_checkpoints set note = $1 where size = $2', [
+      note('2020-01-01T00:00:00.000Z'),
+      size,
+    ]);
+    expect((await tree()).problems).toEqual([
+      expect.stringMatching(
+        new RegExp(`^the checkpoint of size ${size} .*2020-01-01T00:00:00.000Z.*the clock was set back`),
+      ),
     ]);
   });
 });
