@@ -1,6 +1,17 @@
 import { falcoField } from './falco-fields.js';
-import { all, any, not, type Predicate, type Scalar, scalars, Unsupported } from './matchable.js';
-import { wildcardTest } from './text-match.js';
+import {
+  all,
+  any,
+  type Matchable,
+  not,
+  type Predicate,
+  predicate,
+  type Scalar,
+  scalars,
+  Unsupported,
+} from './matchable.js';
+import { type Column, columnNeeds, EVERYTHING, type Needs } from './needs.js';
+import { type Place, sqlText, wildcardTest } from './text-match.js';
 
 const TOKEN = /\s*(?:([(),])|(!=|<=|>=|==|=|<|>)|"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s(),=<>!"']+))/y;
 const DEEPEST = 30;
@@ -40,6 +51,17 @@ const COMPARISONS: Record<string, Comparison> = {
     found.some((one) => wanted.some((path) => one === path || one.startsWith(path.replace(/\/?$/, '/')))),
 };
 const OF_LISTS = ['in', 'intersects', 'pmatch'];
+/** Operators that look for texts, which SQL can do too. Falco's texts have no wildcards but in globs. */
+const PLACES: Record<string, Place> = {
+  '=': 'whole',
+  '==': 'whole',
+  in: 'whole',
+  intersects: 'whole',
+  contains: 'contains',
+  icontains: 'contains',
+  startswith: 'startswith',
+  endswith: 'endswith',
+};
 
 /**
  * Compiles a condition of Falco's language (Falco documentation, "Condition Syntax").
@@ -90,14 +112,18 @@ export function readFalcoCondition(
     const read = falcoField(field);
     if (!read) throw new Unsupported(`the field or macro ${field}`);
     const operator = (tokens[at++]?.text ?? '').toLowerCase();
-    const found = (event: Parameters<typeof read>[0]) =>
-      scalars(read(event)).map((value: Scalar) => String(value));
-    if (operator === 'exists') return ({ event }) => found(event).length > 0;
+    const found = (subject: Matchable) => scalars(read.read(subject)).map((value: Scalar) => String(value));
+    if (operator === 'exists')
+      return predicate((subject) => found(subject).length > 0, EVERYTHING, read.parts);
     const compare = COMPARISONS[operator];
     if (!compare) throw new Unsupported(`the operator ${operator}`);
     const wanted = OF_LISTS.includes(operator) ? list() : [value()];
     if (operator === 'glob') wildcardTest(wanted[0]!, 'whole', true);
-    return ({ event }) => compare(found(event), wanted);
+    return predicate(
+      (subject) => compare(found(subject), wanted),
+      needsOf(read.column, operator, wanted),
+      read.parts,
+    );
   };
   const value = (): string => {
     const token = tokens[at++];
@@ -119,6 +145,15 @@ export function readFalcoCondition(
   const whole = either();
   if (at < tokens.length) throw new Unsupported(`its condition: ${tokens[at]!.text} is not expected`);
   return whole;
+}
+
+function needsOf(column: Column | undefined, operator: string, wanted: readonly string[]): Needs {
+  const place = PLACES[operator];
+  if (place === undefined) return EVERYTHING;
+  return columnNeeds(
+    column,
+    wanted.map((one) => sqlText(one.replace(/[\\*?]/g, '\\$&'), place)),
+  );
 }
 
 /** A list's name stands for its items, in a list of lists too. */

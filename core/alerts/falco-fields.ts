@@ -1,4 +1,5 @@
 import type { Json } from '../audit-event.js';
+import { eventField, type Field } from './fields.js';
 import { valuesAt } from './matchable.js';
 
 const CONTAINERS = 'requestObject.spec.containers';
@@ -56,26 +57,28 @@ const PATHS: Record<string, string> = {
 };
 
 /**
- * A reader of a field of Falco's plugins k8saudit and json, such as `ka.verb`, `ka.uri.param[command]` and
- * `jevt.value[/stage]`; undefined: no such field here.
+ * A field of Falco's plugins k8saudit and json, such as `ka.verb`, `ka.uri.param[command]` and `jevt.value[/stage]`;
+ * undefined: no such field here.
  */
-export function falcoField(field: string): ((event: Json) => Json[]) | undefined {
-  const [, name = '', argument] = /^([a-z][a-zA-Z0-9_.]*)(?:\[(.*)\])?$/.exec(field) ?? [];
+export function falcoField(name: string): Field | undefined {
+  const [, field = '', argument] = /^([a-z][a-zA-Z0-9_.]*)(?:\[(.*)\])?$/.exec(name) ?? [];
   if (argument !== undefined) {
-    if (name === 'jevt.value' && argument.startsWith('/')) {
+    if (field === 'jevt.value' && argument.startsWith('/')) {
       const path = argument
         .slice(1)
         .split('/')
         .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'));
-      return (event) => at(event, path);
+      return { ...eventField(path), read: ({ event }) => at(event, path) };
     }
-    if (name === 'ka.uri.param') return (event) => parameter(event, argument);
-    return undefined;
+    return field === 'ka.uri.param'
+      ? { read: ({ event }) => parameter(event, argument), column: undefined, parts: [] }
+      : undefined;
   }
-  if (name === 'ka.req.pod.containers.image.repository')
-    return (event) => valuesAt(event, `${CONTAINERS}.image`.split('.')).map(repository);
-  const path = Object.hasOwn(PATHS, name) ? PATHS[name]!.split('.') : undefined;
-  return path && ((event) => valuesAt(event, path));
+  if (field === 'ka.req.pod.containers.image.repository') {
+    const image = eventField(`${CONTAINERS}.image`.split('.'));
+    return { ...image, read: (subject) => image.read(subject).map(repository) };
+  }
+  return Object.hasOwn(PATHS, field) ? eventField(PATHS[field]!.split('.')) : undefined;
 }
 
 /** RFC 6901. */

@@ -107,11 +107,11 @@ function readRule(
 
 function messageOf(entry: Entry): FalcoRule['message'] {
   const output = String(entry.output ?? '').trim();
-  return ({ event }) =>
+  return (subject) =>
     output.replace(/%([a-z][a-zA-Z0-9_.]*(?:\[[^\]]*\])?)/g, (_, field: string) => {
       // A full stop after a field belongs to the sentence.
       const name = field.replace(/\.$/, '');
-      const values = scalars(falcoField(name)?.(event) ?? []);
+      const values = scalars(falcoField(name)?.read(subject) ?? []);
       return (values.length > 0 ? values.join(',') : '<NA>') + field.slice(name.length);
     });
 }

@@ -1,11 +1,14 @@
 import type { Json, JsonObject } from '../audit-event.js';
 import type { FieldChange } from '../diff/diff.js';
+import { allNeeded, anyNeeded, EVERYTHING, type Needs } from './needs.js';
 
-/** What rules look at: an audit event with what the ledger made of it. */
+/** What rules look at: an audit event with what the ledger made of it; or a gap, or a source that fell silent. */
 export interface Matchable {
-  /** The redacted audit event as Kubernetes writes it (audit.k8s.io/v1 Event), times as RFC 3339. */
+  /** The redacted audit event as Kubernetes writes it (audit.k8s.io/v1 Event), times as RFC 3339. Empty for a gap or source. */
   event: JsonObject;
   cluster: string;
+  /** What the ledger took the event for: core/vocabulary.ts, EVENT_CLASSES. */
+  class?: string;
   change?: {
     kind: string;
     class: string;
@@ -14,28 +17,56 @@ export interface Matchable {
     flags: string[];
     diff: FieldChange[];
   };
-  verdict?: { verdict: string; reason?: string; environment: string };
+  verdict?: { verdict: string; reason?: string; environment: string; final?: boolean };
+  /** docs/completeness.md. `missing`: at least so many events, where that can be told. */
+  gap?: { cause: string; source: string; since: string; until: string; missing?: number };
+  source?: { name: string; silentSeconds: number };
 }
 
+/** What a rule has to be given: bodies and diffs have to be loaded, the others decide what it is about. */
+export const PARTS = ['bodies', 'change', 'diff', 'verdict', 'gap', 'source'] as const;
+export type Part = (typeof PARTS)[number];
+
 export type Scalar = string | number | boolean;
-/** Whether a rule matches. */
-export type Predicate = (subject: Matchable) => boolean;
+/** Whether a rule matches, with what that takes. */
+export interface Predicate {
+  (subject: Matchable): boolean;
+  /** Of the rows where it may match; absent: of any. */
+  needs?: Needs;
+  parts?: readonly Part[];
+}
+
+/** A predicate with what it takes. */
+export function predicate(
+  test: (subject: Matchable) => boolean,
+  needs: Needs,
+  parts: readonly Part[],
+): Predicate {
+  return Object.assign((subject: Matchable) => test(subject), { needs, parts });
+}
 
 /** Something in a rule that can't be done here: what, for whoever loads it. */
 export class Unsupported extends Error {}
 
-export const all =
-  (of: readonly Predicate[]): Predicate =>
-  (subject) =>
-    of.every((one) => one(subject));
-export const any =
-  (of: readonly Predicate[]): Predicate =>
-  (subject) =>
-    of.some((one) => one(subject));
-export const not =
-  (of: Predicate): Predicate =>
-  (subject) =>
-    !of(subject);
+export const all = (of: readonly Predicate[]): Predicate =>
+  predicate(
+    (subject) => of.every((one) => one(subject)),
+    allNeeded(of.map((one) => one.needs ?? EVERYTHING)),
+    partsOf(of),
+  );
+export const any = (of: readonly Predicate[]): Predicate =>
+  predicate(
+    (subject) => of.some((one) => one(subject)),
+    anyNeeded(of.map((one) => one.needs ?? EVERYTHING)),
+    partsOf(of),
+  );
+/** What it needs says nothing of where it does not match. */
+export const not = (of: Predicate): Predicate =>
+  predicate((subject) => !of(subject), EVERYTHING, partsOf([of]));
+
+function partsOf(predicates: readonly Predicate[]): Part[] {
+  return [...new Set(predicates.flatMap((one) => one.parts ?? []))];
+}
 
 /**
  * The values at a path in a JSON value: through lists, of each item. A key may hold dots itself

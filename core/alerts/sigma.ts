@@ -1,7 +1,8 @@
 import { compilePattern } from '../redact/pattern-safety.js';
-import { fieldReader } from './fields.js';
-import { all, any, not, type Predicate, type Scalar, scalars, Unsupported } from './matchable.js';
-import { type Place, wildcardTest } from './text-match.js';
+import { fieldNamed } from './fields.js';
+import { all, any, not, type Predicate, predicate, type Scalar, scalars, Unsupported } from './matchable.js';
+import { type Column, columnNeeds, EVERYTHING, type Needs } from './needs.js';
+import { type Place, sqlText, wildcardTest } from './text-match.js';
 
 /** A Sigma rule that can be used here. */
 export interface SigmaRule {
@@ -60,16 +61,31 @@ export function readSelection(value: unknown): Predicate {
 
 function readField(key: string, wanted: unknown): Predicate {
   const [name = '', ...modifiers] = key.split('|');
-  const read = fieldReader(name) ?? refuse(`the field ${name}`);
+  const field = fieldNamed(name) ?? refuse(`the field ${name}`);
   const every = modifiers.includes('all');
   const rest = modifiers.filter((one) => one !== 'all' && one !== 'cased');
   const values: unknown[] = Array.isArray(wanted) ? wanted : [wanted];
   const tests = values.map((one) => valueTest(rest, one, modifiers.includes('cased')));
   const hold = every ? tests.every.bind(tests) : tests.some.bind(tests);
-  return (subject) => {
-    const found = scalars(read(subject));
-    return hold((test) => test(found));
-  };
+  return predicate(
+    (subject) => {
+      const found = scalars(field.read(subject));
+      return hold((test) => test(found));
+    },
+    needsOf(field.column, rest, values),
+    field.parts,
+  );
+}
+
+/** What the column must hold, where it is looked for by texts. */
+function needsOf(column: Column | undefined, modifiers: readonly string[], values: readonly unknown[]): Needs {
+  const [modifier] = modifiers;
+  const place = modifier === undefined ? 'whole' : PLACES[modifier];
+  if (place === undefined || !values.every((one) => typeof one === 'string')) return EVERYTHING;
+  return columnNeeds(
+    column,
+    values.map((one) => sqlText(one, place)),
+  );
 }
 
 function valueTest(

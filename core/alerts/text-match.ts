@@ -45,6 +45,18 @@ export function wildcardTest(pattern: string, place: Place, cased: boolean): (te
   };
 }
 
+/** The same pattern for a column of SQL: a text without wildcards, or a pattern of `like`. */
+export function sqlText(pattern: string, place: Place): { exact: string } | { like: string } {
+  const before = place === 'contains' || place === 'endswith' ? '*' : '';
+  const after = place === 'contains' || place === 'startswith' ? '*' : '';
+  const parts = split(`${before}${pattern}${after}`);
+  if (parts.every((part) => typeof part === 'string')) return { exact: parts.join('') };
+  const like = parts.map((part) =>
+    part === ANY ? '%' : part === ONE ? '_' : (part as string).replace(/[\\%_]/g, '\\$&'),
+  );
+  return { like: like.join('') };
+}
+
 const ANY = Symbol('any');
 const ONE = Symbol('one');
 
