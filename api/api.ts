@@ -17,6 +17,8 @@ import { registerPage } from './page.js';
 import { accessRoutes } from './routes/access.js';
 import { accessEventRoutes } from './routes/access-events.js';
 import { actorRoutes } from './routes/actors.js';
+import { alertRuleRoutes } from './routes/alert-rules.js';
+import { alertRoutes } from './routes/alerts.js';
 import { approvalRoutes } from './routes/approvals.js';
 import { backfillRoutes } from './routes/backfills.js';
 import { changeRoutes } from './routes/changes.js';
@@ -138,5 +140,7 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     gateRoutes(api);
     verdictRoutes(api);
     driftRoutes(api);
+    alertRoutes(api);
+    alertRuleRoutes(api);
   });
 }

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type { Kysely } from 'kysely';
 import type { Pool } from 'pg';
 import type { Registry } from 'prom-client';
+import type { Alerts } from '../core/alerts/read-alerts.js';
 import type { GateSettings } from '../core/gate/decision.js';
 import type { GitProtocol } from '../core/git/repo-url.js';
 import type { HookSecrets } from '../core/hosts/hook-secrets.js';
@@ -81,6 +82,8 @@ export interface ApiDeps {
   /** The names of the formats of objects and files. */
   formats: readonly string[];
   runJob: ((name: string) => Promise<unknown>) | undefined;
+  /** The rules and receivers of alerts; undefined: none are configured. */
+  alerts: (() => Alerts) | undefined;
   /** Says that a job has something to do; where it runs elsewhere, it finds out by itself. */
   pokeJob(name: string): void;
   /** By what webhooks prove who sends them; asked each time, since they are replaced while we run. */

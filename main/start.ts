@@ -13,6 +13,9 @@ import { scanText } from '../core/redact/scan.js';
 import { webhookManifest } from '../ingest/admission/manifest.js';
 import { FORMATS } from '../ingest/formats/format.js';
 import { webhookKubeconfig } from '../ingest/webhook/kubeconfig.js';
+import { deliverAlertsJob } from '../jobs/alerts/deliver-alerts.js';
+import { createAlertMetrics } from '../jobs/alerts/metrics.js';
+import { raiseAlertsJob } from '../jobs/alerts/raise-alerts.js';
 import { attributeJob } from '../jobs/attribute.js';
 import { copyCheckpointsJob, createCheckpointCopyMetrics } from '../jobs/checkpoint-copies.js';
 import { findGapsJob } from '../jobs/completeness/find-gaps.js';
@@ -35,6 +38,7 @@ import { verdictsJob } from '../jobs/verdicts.js';
 import { createKysely, createPool } from '../store/database.js';
 import { S3Clients } from '../store/s3-client.js';
 import { peopleOf } from '../store/verdicts/people.js';
+import { openAlerts } from './alerts-file.js';
 import { authenticators } from './authenticators.js';
 import type { Config } from './config.js';
 import { prepareFirstStart, welcome } from './first-start.js';
@@ -95,6 +99,9 @@ export async function start(
     people: peopleOf(loadIdentities(config.identitiesFile)),
   };
 
+  const alerts = openAlerts(config.alertsFile, log);
+
+  let publicURL = config.publicURL;
   const has = (role: Config['roles'][number]) => config.roles.includes(role);
   let jobs: JobRunner | undefined;
   let ingest: IngestRole | undefined;
@@ -141,6 +148,13 @@ export async function start(
       }),
       fetchRepos(config, redaction, registry),
     ];
+    if (alerts) {
+      const metrics = createAlertMetrics(registry);
+      all.push(
+        raiseAlertsJob({ alerts, metrics, raised: () => jobs?.poke('deliver-alerts') }),
+        deliverAlertsJob({ alerts, credentials: places, metrics, pageURL: () => publicURL }),
+      );
+    }
     jobs = new JobRunner({ pool: jobsPool, jobs: all, log, registry });
     const runner = jobs;
     store.ready.then(
@@ -149,7 +163,6 @@ export async function start(
     );
   }
 
-  let publicURL = config.publicURL;
   const db = createKysely(store.pool);
   const deps: ApiDeps = {
     db,
@@ -169,6 +182,7 @@ export async function start(
     importFile: ingest?.importFile,
     formats: FORMATS,
     runJob: jobs && ((name) => jobs!.run(name)),
+    alerts,
     pokeJob: (name) => jobs?.poke(name),
     hookSecrets: openHookSecrets(config.hooksFile, log),
     repoProtocols: config.git.protocols,

@@ -78,7 +78,11 @@ function readField(key: string, wanted: unknown): Predicate {
 }
 
 /** What the column must hold, where it is looked for by texts. */
-function needsOf(column: Column | undefined, modifiers: readonly string[], values: readonly unknown[]): Needs {
+function needsOf(
+  column: Column | undefined,
+  modifiers: readonly string[],
+  values: readonly unknown[],
+): Needs {
   const [modifier] = modifiers;
   const place = modifier === undefined ? 'whole' : PLACES[modifier];
   if (place === undefined || !values.every((one) => typeof one === 'string')) return EVERYTHING;

@@ -42,6 +42,11 @@ export class Shape {
     return this.#value[key] !== undefined && this.#value[key] !== null;
   }
 
+  /** A value as it is, for readers of their own. */
+  value(key: string): unknown {
+    return this.#value[key];
+  }
+
   /** Notes every key that there is no rule for: a misspelled one, silently ignored, would weaken the policy. */
   only(keys: readonly string[]): void {
     for (const key of Object.keys(this.#value))

@@ -113,7 +113,13 @@ export async function findChangeDetail(db: Kysely<Database>, row: ChangeRow): Pr
 }
 
 /** Large diffs, and those of status, are not stored; both states are. */
-function computedDiff(digests: Digests, bodies: ReadonlyMap<string, Json>): FieldChange[] | undefined {
+export function computedDiff(
+  digests: Pick<
+    Digests,
+    'before_digest' | 'before_certainty' | 'after_digest' | 'after_certainty' | 'deleted'
+  >,
+  bodies: ReadonlyMap<string, Json>,
+): FieldChange[] | undefined {
   const before = objectIn(bodies, digests.before_digest);
   const after = objectIn(bodies, digests.after_digest);
   if (

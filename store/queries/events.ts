@@ -119,7 +119,8 @@ export function storedDigest(row: EventRow, envelope: AuditEvent = envelopeOf(ro
   return canonicalEvent(envelope, row.request_digest ?? undefined, row.response_digest ?? undefined).digest;
 }
 
-function envelopeOf(row: EventRow): AuditEvent {
+/** An event without its bodies, from its columns and dictionary entries. */
+export function envelopeOf(row: EventRow): AuditEvent {
   const ref = row.object_id === null ? undefined : { ...named(row), ...row.object_ref };
   const status =
     row.code === null && row.status === null

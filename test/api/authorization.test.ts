@@ -14,6 +14,8 @@ const ROLE_OF: Record<string, 'none' | 'operator' | 'admin'> = {
   'POST /v1/quarantine/{id}/replay': 'operator',
   'POST /v1/quarantine/{id}/dismiss': 'operator',
   'POST /v1/policy/test': 'operator',
+  'POST /v1/alerts/{id}/ack': 'operator',
+  'POST /v1/alert-rules/test': 'operator',
   'POST /v1/sources': 'operator',
   'POST /v1/sources/{name}/rotate': 'operator',
   'POST /v1/sources/{name}/disable': 'operator',

@@ -70,6 +70,7 @@ beforeAll(async () => {
     runJob: undefined,
     pokeJob: () => undefined,
     repoProtocols: [],
+    alerts: undefined,
     judging: {
       policy: () => Promise.reject(new Error('not asked for')),
       git: undefined,
