@@ -148,7 +148,8 @@ export function alertRuleRoutes({ server, deps, auth }: Api): void {
       onRequest: auth.require('operator'),
       schema: {
         tags: TAGS,
-        summary: 'What rules would have alerted; nothing is written. NDJSON: alerts, progress, a summary',
+        summary:
+          'What rules would have alerted; nothing is written. NDJSON: rules left out, alerts, progress, a summary',
         querystring: Type.Object({
           cluster: many(Type.String()),
           rule: many(Type.String({ description: 'only these' })),
@@ -160,7 +161,7 @@ export function alertRuleRoutes({ server, deps, auth }: Api): void {
     },
     async (request, reply) => {
       const { query, body } = request;
-      const { rules } = rulesOf(body, deps.alerts);
+      const { rules, unsupported } = rulesOf(body, deps.alerts);
       const wanted = listOf(query.rule);
       const missing = wanted?.find((name) => rules.every((rule) => rule.name !== name));
       if (missing !== undefined) throw new WhochangedError('not_found', `no rule is called ${missing}`);
@@ -172,6 +173,7 @@ export function alertRuleRoutes({ server, deps, auth }: Api): void {
       const chosen = rules.filter(({ name }) => wanted?.includes(name) ?? true);
       const found = testAlerts(deps.pool, clusters, chosen, span);
       const lines = async function* () {
+        for (const leftOut of unsupported) yield `${JSON.stringify({ leftOut })}\n`;
         for await (const line of found) yield `${JSON.stringify(line)}\n`;
       };
       return reply.type('application/x-ndjson').send(Readable.from(lines()));

@@ -101,7 +101,7 @@ export async function feedSession(api: RunningApi): Promise<void> {
 }
 
 /** Runs a job now. 409: it is at work already, as attribution is after each batch; then it has to be waited for. */
-async function runJob(api: RunningApi, job: string): Promise<void> {
+export async function runJob(api: RunningApi, job: string): Promise<void> {
   for (let attempt = 0; attempt < 300; attempt++) {
     const response = await fetch(`${api.http}/v1/jobs/${job}/run`, {
       method: 'POST',

@@ -42,15 +42,15 @@ export class Alerting {
   }
 
   raise(now = SOON): Promise<number> {
-    return this.#run(this.#raise, now);
+    return this.run(this.#raise, now);
   }
 
   /** Delivers what is due by this machine's clock, some seconds on where told. */
   deliver(secondsOn = 0): Promise<number> {
-    return this.#run(this.#deliver, new Date(Date.now() + secondsOn * 1000));
+    return this.run(this.#deliver, new Date(Date.now() + secondsOn * 1000));
   }
 
-  async #run(job: Job, now: Date): Promise<number> {
+  async run(job: Job, now = SOON): Promise<number> {
     const client = await this.#pool.connect();
     client.on('error', () => undefined);
     const log = (fields: object, message: string) => {

@@ -1,4 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Identities } from '../../../core/identity-map/identities.js';
+import { attributeJob } from '../../../jobs/attribute.js';
+import { linksJob } from '../../../jobs/links.js';
+import { verdictsJob } from '../../../jobs/verdicts.js';
+import { readPolicyText } from '../../../store/policy-text.js';
+import { peopleOf } from '../../../store/verdicts/people.js';
 import { createTestDatabase, type TestDatabase } from '../../harness/database.js';
 import { RecordedCluster, type Request } from '../recorded-cluster.js';
 import { Alerting, SOON } from './alerting.js';
@@ -171,6 +177,40 @@ describe('alerts', () => {
       ['rbac.authorization.k8s.io/clusterrolebindings harmful', 'critical'],
       ['rbac.authorization.k8s.io/clusterroles all', 'critical'],
     ]);
+  });
+
+  it('tell of verdicts as they are given, by environment', async () => {
+    const alerting = new Alerting(database.pool, 'builtIn: [unapproved-in-production, exec-in-production]');
+    await alerting.raise();
+    await cluster.record(deployment(1, 1, 'web:1'), deployment(2, 2, 'web:2'), exec(3), {
+      ...exec(4, 'eve@example.com'),
+      namespace: 'playground',
+    });
+    expect(await alerting.raise()).toBe(0);
+    const policy = readPolicyText(
+      `name: test
+environments: [{ name: production, namespaces: [shop] }]`,
+      'the policy',
+    );
+    await alerting.run(attributeJob());
+    await alerting.run(linksJob(() => Promise.resolve(policy)));
+    await alerting.run(
+      verdictsJob({
+        policy: () => Promise.resolve(policy),
+        git: undefined,
+        people: peopleOf(new Identities([])),
+      }),
+    );
+    await alerting.raise();
+    const alerts = await alertsOf(alerting);
+    expect(alerts.map(({ rule, username, matches }) => [rule, username, matches]).sort()).toEqual([
+      ['exec-in-production', 'alice@example.com', 1],
+      ['unapproved-in-production', 'bob@example.com', 2],
+    ]);
+    expect(alerts.find(({ rule }) => rule === 'unapproved-in-production')!.message).toMatch(
+      /; out-of-band in production$/,
+    );
+    expect(await alerting.raise()).toBe(0);
   });
 
   it('are not raised by what is old when it comes', async () => {

@@ -23,7 +23,7 @@ metadata:
   labels:
     {{- include "whochanged.labels" . | nindent 4 }}
   annotations:
-    checksum/files: {{ printf "%s%s%s" $values.policy $values.identities $values.redactionRules | sha256sum }}
+    checksum/files: {{ printf "%s%s%s%s" $values.policy $values.identities $values.alerts $values.redactionRules | sha256sum }}
     {{- with $values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -88,6 +88,9 @@ spec:
         {{- end }}
         {{- if $values.identities }}
         - { name: WHOCHANGED_IDENTITIES_FILE, value: /etc/whochanged/identities.yaml }
+        {{- end }}
+        {{- if $values.alerts }}
+        - { name: WHOCHANGED_ALERTS_FILE, value: /etc/whochanged/alerts.yaml }
         {{- end }}
         {{- if $values.redactionRules }}
         - { name: WHOCHANGED_REDACTION_RULES_FILE, value: /etc/whochanged/redaction-rules.yaml }
