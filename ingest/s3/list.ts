@@ -18,6 +18,11 @@ export interface ListOptions {
 
 /** A pass that takes long is made more rarely: listing takes at most this part of the time. */
 const MAX_SHARE = 0.05;
+/**
+ * More than a page takes because of what is in it. A page that takes longer met an outage, of S3 or of Postgres, and that
+ * is no reason to look more rarely once it is over.
+ */
+const MAX_PAGE_SECONDS = 0.5;
 
 /**
  * Goes through one pass of a listing, page by page, and records every page together with the place to go on from. With
@@ -33,12 +38,13 @@ export async function runPass(
   pool: Pool,
   options: ListOptions,
 ): Promise<boolean> {
-  const started = performance.now();
+  let spentSeconds = 0;
   const wanted = dayRange(scan.since, scan.until);
   const range = scan.pass === 'recent' ? recentRange(scan, wanted) : wanted;
   let after = scan.afterKey ?? '';
   for (;;) {
     options.signal.throwIfAborted();
+    const turned = performance.now();
     const page = await listPage(client, source, after, options);
     const last = page.keys.at(-1);
     if (last !== undefined) {
@@ -54,10 +60,10 @@ export async function runPass(
       if (!recorded) return false;
       if (recorded.added > 0) options.found(recorded.added);
     }
+    spentSeconds += Math.min(MAX_PAGE_SECONDS, (performance.now() - turned) / 1000);
     if (!page.more) break;
   }
-  const seconds = (performance.now() - started) / 1000;
-  await finishPass(pool, scan, Math.max(options.intervalSeconds, seconds / MAX_SHARE));
+  await finishPass(pool, scan, Math.max(options.intervalSeconds, spentSeconds / MAX_SHARE));
   return true;
 }
 

@@ -148,4 +148,32 @@ describe('a listing', () => {
     // The same event in each of the old ones is one event.
     expect(await ledgerCounts(receiver, source)).toEqual(once(5));
   }, 120_000);
+
+  it('is made as often as before after an outage in the midst of a pass', async () => {
+    const bucket = await s3.createBucket();
+    await s3.put(bucket, `${daysAgo(0)}/a`, lines(deployments(1, 'outage')));
+    const source = await addS3Source(receiver.database, s3, { name: 'outage', bucket });
+    await receiver.ingest.s3.poke();
+    await settled(receiver, source, 1);
+    // Postgres hangs for whoever would note a page.
+    const client = await receiver.database.pool.connect();
+    await client.query('begin');
+    await client.query('lock table source_objects in share mode');
+    const leasedFor = async () => {
+      const { rows } = await client.query<{ leased: boolean; seconds: number }>(
+        `select lease_token is not null as leased, extract(epoch from due_at - now())::float8 as seconds
+           from s3_scans where source_id = $1`,
+        [source],
+      );
+      return rows[0]!;
+    };
+    await expect.poll(async () => (await leasedFor()).leased, { timeout: 30_000 }).toBe(true);
+    await new Promise((done) => setTimeout(done, 4000));
+    await client.query('commit');
+    await expect.poll(async () => (await leasedFor()).leased, { timeout: 30_000, interval: 20 }).toBe(false);
+    // A twentieth of the time for listing would be a pause of 80 seconds.
+    const { seconds } = await leasedFor();
+    client.release();
+    expect(seconds).toBeLessThan(15);
+  }, 90_000);
 });
