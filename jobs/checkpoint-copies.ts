@@ -62,9 +62,7 @@ export function copyCheckpointsJob(
       } catch (error) {
         metrics.failures.inc();
         await recordCopy(client, latest, (error as Error).message.slice(0, 500));
-        throw new Error(`checkpoint ${latest.size} to ${placeText(place)}: ${(error as Error).message}`, {
-          cause: error,
-        });
+        throw new Error(`checkpoint ${latest.size} to ${placeText(place)}: ${(error as Error).message}`);
       }
       await recordCopy(client, latest, undefined);
       metrics.lastCopy.set(Date.parse(latest.signedAt) / 1000);

@@ -32,9 +32,12 @@ import { linksJob } from '../jobs/links.js';
 import { partitionsJob } from '../jobs/partitions.js';
 import { checkpointJob, sequenceLogJob } from '../jobs/proof-log.js';
 import { pruneJobRunsJob } from '../jobs/prune-job-runs.js';
+import { retentionJob, sweepBodiesJob } from '../jobs/retention.js';
+import { createRetentionMetrics } from '../jobs/retention-metrics.js';
 import { JobRunner } from '../jobs/runner.js';
 import { settleOutcomesJob } from '../jobs/settle-outcomes.js';
 import { verdictsJob } from '../jobs/verdicts.js';
+import { S3Archive } from '../store/archive/files.js';
 import { createKysely, createPool } from '../store/database.js';
 import { S3Clients } from '../store/s3-client.js';
 import { peopleOf } from '../store/verdicts/people.js';
@@ -114,7 +117,8 @@ export async function start(
     () => undefined,
   );
   const archiveClients = new S3Clients();
-  const { checkpoints } = config.retention;
+  const { checkpoints, policy: retention } = config.retention;
+  const archive = config.retention.archive && new S3Archive(archiveClients, config.retention.archive);
   // Jobs hold locks on their connections; a pool of their own keeps them from starving the others.
   const jobsPool = has('jobs')
     ? createPool({ ...store.options, poolSize: 10, applicationName: 'whochanged-jobs' })
@@ -147,6 +151,12 @@ export async function start(
         registry,
       }),
       fetchRepos(config, redaction, registry),
+      ...(archive
+        ? [
+            retentionJob({ policy: retention, archive, metrics: createRetentionMetrics(registry) }),
+            sweepBodiesJob(),
+          ]
+        : []),
     ];
     if (alerts) {
       const metrics = createAlertMetrics(registry);

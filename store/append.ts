@@ -124,7 +124,12 @@ export class Ledger {
     results: Map<Batch, AppendResult>,
   ): Promise<void> {
     const cache = this.#cacheOf(clusterID);
-    const firstSeq = await beginNumbered(client, clusterID);
+    const { firstSeq, bodiesEpoch } = await beginNumbered(client, clusterID);
+    if (cache.bodiesEpoch !== bodiesEpoch) {
+      // Bodies that were known to be there may be gone.
+      cache.bodies = new BodyCache(this.#bodyCacheBytes);
+      cache.bodiesEpoch = bodiesEpoch;
+    }
     const known = await findKnownEvents(
       client,
       clusterID,
@@ -192,6 +197,7 @@ export class Ledger {
         ids: new DictionaryIDs(),
         entries: new KnownEntries(),
         bodies: new BodyCache(this.#bodyCacheBytes),
+        bodiesEpoch: undefined,
       };
       this.#caches.set(clusterID, cache);
     }
@@ -208,6 +214,7 @@ interface ClusterCache {
   ids: DictionaryIDs;
   entries: KnownEntries;
   bodies: BodyCache;
+  bodiesEpoch: number | undefined;
 }
 
 /** The events that the store doesn't have, each with its number. */

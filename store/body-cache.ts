@@ -79,7 +79,9 @@ export class BodyCache {
     if (candidates.length === 0) return;
     const { rows } = await client.query<{ digest: Buffer }>({
       name: 'bodies-present',
-      text: 'select digest from bodies where cluster_id = $1 and digest = any($2::bytea[])',
+      // What is referred to from now on is not to be swept away (store/archive/sweep-bodies.ts).
+      text: `with kept as (delete from body_candidates where cluster_id = $1 and digest = any($2::bytea[]))
+             select digest from bodies where cluster_id = $1 and digest = any($2::bytea[])`,
       values: [clusterID, candidates.map(([digest]) => Buffer.from(digest, 'hex'))],
     });
     const present = new Set(rows.map((row) => row.digest.toString('hex')));

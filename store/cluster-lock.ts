@@ -14,11 +14,16 @@ export async function lockCluster(client: ClientBase, clusterID: number): Promis
 
 /**
  * Begins a transaction that excludes all other writers of a cluster, and takes a block of numbers for its events.
- * Returns the block's first. One round trip: each costs a turn of a busy event loop.
+ * Returns the block's first, and how often bodies were swept away (store/archive/sweep-bodies.ts). One round trip: each
+ * costs a turn of a busy event loop.
  */
-export async function beginNumbered(client: ClientBase, clusterID: number): Promise<number> {
+export async function beginNumbered(
+  client: ClientBase,
+  clusterID: number,
+): Promise<{ firstSeq: number; bodiesEpoch: number }> {
   const results = (await client.query(
-    `begin; select pg_advisory_xact_lock(${CLUSTER_LOCK}, ${Math.trunc(clusterID)}); select nextval('ingest_seq') as seq`,
-  )) as unknown as Array<{ rows: Array<{ seq: string }> }>;
-  return Number(results.at(-1)!.rows[0]!.seq);
+    `begin; select pg_advisory_xact_lock(${CLUSTER_LOCK}, ${Math.trunc(clusterID)}); select nextval('ingest_seq') as seq, (select bodies_epoch from clusters where id = ${Math.trunc(clusterID)}) as epoch`,
+  )) as unknown as Array<{ rows: Array<{ seq: string; epoch: number }> }>;
+  const { seq, epoch } = results.at(-1)!.rows[0]!;
+  return { firstSeq: Number(seq), bodiesEpoch: epoch };
 }

@@ -5,6 +5,9 @@ const PARTITIONED = ['events', 'changes'] as const;
 const MIN_YEAR = 2015;
 const MAX_YEAR = 2100;
 const LOCK_KEY = 7_231_001;
+const LOCK_NOT_AVAILABLE = '55P03';
+/** What a partition without rows takes with its indexes, and some. */
+const EMPTY_BYTES = 1024 * 1024;
 
 /** The month of a time in microseconds since the epoch, as months since year 0 UTC. */
 export function monthOf(micros: number): number {
@@ -47,4 +50,38 @@ export async function ensurePartitions(client: ClientBase, months: Iterable<numb
       }
     }
   }
+}
+
+/**
+ * Gives the space of months back that are over and hold no row any more. They stay as partitions, since ingest knows them
+ * to be there. One whose lock can't be had at once waits for another time. Returns the names of those emptied.
+ */
+export async function truncateEmptyPartitions(client: ClientBase, before: string): Promise<string[]> {
+  const emptied: string[] = [];
+  for (const table of PARTITIONED) {
+    const { rows } = await client.query<{ name: string }>(
+      `select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = $1::regclass and c.relname < $2 and c.relname ~ '_\\d{4}_\\d{2}$' and pg_total_relation_size(c.oid) > $3`,
+      [table, partitionOf(table, monthOf(Date.parse(before) * 1000)), EMPTY_BYTES],
+    );
+    for (const { name } of rows) {
+      // A look without a lock first: most that are large hold rows.
+      if ((await client.query(`select from ${name} limit 1`)).rowCount !== 0) continue;
+      await client.query('begin');
+      try {
+        await client.query(`set local lock_timeout = '1s'`);
+        await client.query(`lock table ${name} in access exclusive mode`);
+        const { rowCount } = await client.query(`select from ${name} limit 1`);
+        if (rowCount === 0) {
+          await client.query(`truncate ${name}`);
+          emptied.push(name);
+        }
+        await client.query('commit');
+      } catch (error) {
+        await client.query('rollback');
+        if ((error as { code?: string }).code !== LOCK_NOT_AVAILABLE) throw error;
+      }
+    }
+  }
+  return emptied;
 }

@@ -36,7 +36,7 @@ export const EVENT_SELECT = sql`
          k.name as cluster, s.name as source, u.username, u.uid as user_uid, u.groups, u.extra, i.username as impersonated_username,
          i.uid as impersonated_uid, i.groups as impersonated_groups, i.extra as impersonated_extra, a.user_agent,
          o.api_group, o.resource, o.namespace, o.name, z.decision, z.reason`;
-export const EVENT_JOINS = sql`
+export const EVENT_JOINS_SQL = `
     join clusters k on k.id = e.cluster_id
     join sources s on s.id = e.source_id
     join users u on u.cluster_id = e.cluster_id and u.id = e.user_id
@@ -44,6 +44,7 @@ export const EVENT_JOINS = sql`
     left join user_agents a on a.cluster_id = e.cluster_id and a.id = e.user_agent_id
     left join objects o on o.cluster_id = e.cluster_id and o.id = e.object_id
     left join authorizations z on z.cluster_id = e.cluster_id and z.id = e.authorization_id`;
+export const EVENT_JOINS = sql.raw(EVENT_JOINS_SQL);
 
 export interface EventFilter {
   auditID?: string;

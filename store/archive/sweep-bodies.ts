@@ -1,0 +1,73 @@
+import type { ClientBase } from 'pg';
+import { lockCluster } from '../cluster-lock.js';
+
+const BODIES_AT_ONCE = 2000;
+
+/**
+ * Deletes bodies of dropped rows that no row refers to any more. Writers of a cluster skip bodies that they know to be
+ * there, so they are first made to forget (`bodies_epoch`); from then on whoever writes a reference to a candidate takes it
+ * out of the candidates (store/body-cache.ts). What is left after a look at every row is referred to by none. The look reads
+ * all events and changes of the cluster once; it locks nothing.
+ */
+export async function sweepBodies(
+  client: ClientBase,
+  clusterID: number,
+  signal: AbortSignal,
+): Promise<number> {
+  const any = await client.query('select from body_candidates where cluster_id = $1 limit 1', [clusterID]);
+  if (any.rowCount === 0) return 0;
+  await inLock(client, clusterID, () =>
+    client.query('update clusters set bodies_epoch = bodies_epoch + 1 where id = $1', [clusterID]),
+  );
+  await client.query('drop table if exists unreferenced_bodies');
+  await client.query('create temporary table unreferenced_bodies (digest bytea primary key)');
+  await client.query(
+    `insert into unreferenced_bodies
+     select b.digest from body_candidates b
+      where b.cluster_id = $1
+        and not exists (select from (
+              select unnest(array[request_digest, response_digest]) as digest from events where cluster_id = $1
+              union all
+              select unnest(array[request_digest, response_digest, before_digest, after_digest]) from changes where cluster_id = $1
+            ) r where r.digest = b.digest)`,
+    [clusterID],
+  );
+  let swept = 0;
+  while (!signal.aborted) {
+    const { gone, looked } = await inLock(client, clusterID, async () => {
+      const { rows } = await client.query<{ digest: Buffer }>(
+        `with batch as (delete from unreferenced_bodies where digest in (select digest from unreferenced_bodies limit $1) returning digest)
+         select digest from batch`,
+        [BODIES_AT_ONCE],
+      );
+      // Those that were written anew meanwhile are no candidates any more.
+      const deleted = await client.query(
+        `with c as (delete from body_candidates where cluster_id = $1 and digest = any($2::bytea[]) returning digest)
+         delete from bodies b using c where b.cluster_id = $1 and b.digest = c.digest`,
+        [clusterID, rows.map(({ digest }) => digest)],
+      );
+      return { gone: deleted.rowCount ?? 0, looked: rows.length };
+    });
+    swept += gone;
+    if (looked === 0) {
+      // The others are referred to.
+      await client.query('delete from body_candidates where cluster_id = $1', [clusterID]);
+      break;
+    }
+  }
+  await client.query('drop table unreferenced_bodies');
+  return swept;
+}
+
+async function inLock<T>(client: ClientBase, clusterID: number, work: () => Promise<T>): Promise<T> {
+  await client.query('begin');
+  try {
+    await lockCluster(client, clusterID);
+    const result = await work();
+    await client.query('commit');
+    return result;
+  } catch (error) {
+    await client.query('rollback').catch(() => undefined);
+    throw error;
+  }
+}
