@@ -40,11 +40,11 @@ create index legal_holds_active on legal_holds (cluster_id) where released_at is
 -- A segment: events of one cluster, with the changes they made and all their bodies, as Parquet in S3.
 create table archive_segments (
   cluster_id integer not null,
-  id bigint generated always as identity primary key,
+  id bigint generated always as identity,
   classes event_class[] not null,
   since timestamptz not null,          -- its events are in [since, until)
   until timestamptz not null,
-  key text not null unique,            -- its files are KEY/events.parquet, KEY/changes.parquet, KEY/bodies.parquet
+  key text not null,                   -- its files are KEY/events.parquet, KEY/changes.parquet, KEY/bodies.parquet
   -- written: the files lie there. verified: they were read back, and are what the database holds. dropping: rows are being
   -- deleted. archived: they are gone. loading, loaded: a question had them put back; then they are dropped again.
   state text not null check (state in ('written', 'verified', 'dropping', 'archived', 'loading', 'loaded')),
@@ -59,6 +59,8 @@ create table archive_segments (
   seq_to bigint not null,
   files jsonb not null,                -- of each: rows, bytes, SHA-256 of the file and of its rows
   error text,                          -- of the last attempt at the next step
+  primary key (cluster_id, id),
+  unique (cluster_id, key),
   check (since < until and seq_from < seq_to)
 );
 create index archive_segments_time on archive_segments (cluster_id, until, since);
@@ -68,7 +70,7 @@ create index archive_segments_open on archive_segments (state) where state <> 'a
 create table archive_objects (
   cluster_id integer not null,
   object_id uuid not null,
-  segment_id bigint not null references archive_segments (id) on delete cascade,
+  segment_id bigint not null,
   primary key (cluster_id, object_id, segment_id)
 );
 

@@ -158,7 +158,11 @@ export async function recordSegmentError(client: Queryable, id: string, error: s
 
 /** Forgets a segment that nothing was dropped by. Its files stay where they lie. */
 export async function removeSegment(client: Queryable, id: string): Promise<void> {
-  await client.query(`delete from archive_segments where id = $1 and state = 'written'`, [id]);
+  await client.query(
+    `with gone as (delete from archive_segments where id = $1 and state = 'written' returning cluster_id, id)
+     delete from archive_objects o using gone where o.cluster_id = gone.cluster_id and o.segment_id = gone.id`,
+    [id],
+  );
 }
 
 /** The rows that a question needs must stay for a while, in whatever state their segments are. */

@@ -6,6 +6,7 @@ export const NOT_DISTRIBUTED: readonly string[] = [
   'sources',
   'syncs',
   'findings',
+  'legal_holds',
   'job_cursors',
   'log_pending',
   'log_runs',
