@@ -1,4 +1,3 @@
-import { fork } from 'node:child_process';
 import { createReadStream, createWriteStream, readFileSync } from 'node:fs';
 import { chmod, mkdtemp, rm, stat } from 'node:fs/promises';
 import { cpus, loadavg, tmpdir } from 'node:os';
@@ -13,6 +12,7 @@ import { startSystem, webhookToken } from '../test/harness/system.js';
 import { askAsAdmin, backfill, packed, upload } from './bucket.js';
 import { costing } from './cpu.js';
 import { duckdb, gzipped, naiveTable, parquet, type Rival, writeNdjson } from './rivals.js';
+import { send } from './send.js';
 import { Traffic } from './traffic.js';
 
 /**
@@ -42,26 +42,6 @@ const TABLES = [
   'events',
   'changes',
 ];
-
-interface Sent {
-  seconds: number;
-  events: number;
-  bytes: number;
-  p50: number;
-  p99: number;
-}
-
-function send(url: string, token: string, first: number, count: number, connections: number): Promise<Sent> {
-  const child = fork(
-    join(import.meta.dirname, 'sender.ts'),
-    [url, token, String(first), String(count), String(connections)],
-    { execArgv: ['--import', 'tsx', '--max-old-space-size=6000'] },
-  );
-  return new Promise((resolve, reject) => {
-    child.on('message', (message) => (message === 'ready' ? child.send('go') : resolve(message as Sent)));
-    child.on('exit', (code) => code !== 0 && reject(new Error(`the sender failed: ${code}`)));
-  });
-}
 
 async function bareCopy(pool: Pool, folder: string): Promise<number> {
   const client = await pool.connect();
