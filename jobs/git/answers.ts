@@ -2,13 +2,17 @@ import type { Pool } from 'pg';
 import type { JsonObject } from '../../core/audit-event.js';
 import { findMirroredRepo } from '../../store/repos.js';
 import type { GitAnswers, RenderedManifests } from '../../store/verdicts/commit-facts.js';
-import { objectAt } from './content.js';
+import { assertSha } from './content.js';
 import { recomputeEquivalence } from './equivalence.js';
-import { hasCommit } from './history.js';
 import { mirrorFolder } from './mirror.js';
-import { renderManifests } from './render.js';
+import { ObjectReaders } from './object-readers.js';
+import { plainEquivalence } from './plain-merge.js';
+import { Manifests } from './render.js';
 
-const KEPT_TREES = 200;
+/** Changes of one deployment ask for the same manifests, one after the other. */
+const KEPT_ANSWERS = 2000;
+/** For how long a repository's name is taken to mean the same. */
+const KEEP_NAMES_MS = 5000;
 
 /**
  * What verdicts ask of git, from the mirrors on this machine's disk.
@@ -19,35 +23,43 @@ export function gitAnswers(
   pool: Pool,
   redact: (manifest: JsonObject) => JsonObject,
 ): GitAnswers {
-  /** What trees render to, which never changes. */
-  const trees = new Map<string, RenderedManifests>();
-  const folderOf = async (name: string) => {
+  const readers = new ObjectReaders();
+  const rendering = new Manifests(redact);
+  const answers = new Map<string, RenderedManifests>();
+  const folders = new Map<string, { folder: string | undefined; until: number }>();
+  const folderOf = async (name: string): Promise<string | undefined> => {
+    const known = folders.get(name);
+    if (known && performance.now() < known.until) return known.folder;
     const repo = await findMirroredRepo(pool, name);
-    return repo && mirrorFolder(gitDir, repo.id);
+    const folder = repo && mirrorFolder(gitDir, repo.id);
+    folders.set(name, { folder, until: performance.now() + KEEP_NAMES_MS });
+    return folder;
   };
   const manifests: GitAnswers['manifests'] = async (repo, sha, path, { recurse }) => {
     const folder = await folderOf(repo);
-    if (folder === undefined || !(await hasCommit(folder, sha)))
-      return { unknown: `commit ${sha} is not in the mirror of ${repo}` };
-    // What kustomize makes of a folder depends on folders beside it.
-    const [tree, root] = [await objectAt(folder, sha, path), await objectAt(folder, sha, '')];
-    if (tree === undefined) return { unknown: `commit ${sha.slice(0, 12)} of ${repo} has no ${path}` };
-    const key = `${repo} ${root} ${path} ${recurse}`;
-    let rendered = trees.get(key);
-    if (!rendered) {
-      rendered = await renderManifests(folder, sha, path, recurse);
-      if (rendered.manifests) rendered = { ...rendered, manifests: rendered.manifests.map(redact) };
-      trees.set(key, rendered);
-      if (trees.size > KEPT_TREES) trees.delete(trees.keys().next().value!);
+    const key = `${folder} ${sha} ${path} ${recurse}`;
+    const known = answers.get(key);
+    if (known) return known;
+    const objects = folder === undefined ? undefined : readers.of(folder);
+    if (!objects) return { unknown: `there is no mirror of ${repo} here` };
+    try {
+      const rendered = await rendering.of(objects, folder!, assertSha(sha), path, recurse);
+      // What isn't there may come.
+      if (rendered.manifests) answers.set(key, rendered);
+      if (answers.size > KEPT_ANSWERS) answers.delete(answers.keys().next().value!);
+      return rendered;
+    } catch (error) {
+      return { unknown: `git could not tell: ${(error as Error).message.slice(0, 200)}` };
     }
-    return rendered;
   };
   return {
     equivalence: async (repo, merged) => {
       const folder = await folderOf(repo);
       if (folder === undefined) return { kind: 'unknown', detail: `repository ${repo} is not mirrored` };
       try {
-        return await recomputeEquivalence(folder, merged);
+        const objects = readers.of(folder);
+        const plain = objects && (await plainEquivalence(objects, folder, merged));
+        return plain ?? (await recomputeEquivalence(folder, merged));
       } catch (error) {
         return { kind: 'unknown', detail: `git could not tell: ${(error as Error).message.slice(0, 200)}` };
       }

@@ -54,6 +54,16 @@ export class GitObjects {
     });
   }
 
+  /** It has ended, and answers nothing any more. */
+  get failed(): boolean {
+    return this.#failure !== undefined;
+  }
+
+  /** It was asked something that it hasn't answered yet. */
+  get busy(): boolean {
+    return this.#waiting.length > 0;
+  }
+
   close(): void {
     this.#child.stdin.end();
     if (this.#waiting.length > 0) endGit(this.#child);

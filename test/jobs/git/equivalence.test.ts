@@ -2,9 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CommitGraph } from '../../../core/git/commit-graph.js';
-import { fileAt, filesAt, objectAt } from '../../../jobs/git/content.js';
-import { recomputeEquivalence } from '../../../jobs/git/equivalence.js';
+import * as equivalence from '../../../jobs/git/equivalence.js';
 import { commitsTouching, isAncestor, mergeBases } from '../../../jobs/git/history.js';
+import { GitObjects } from '../../../jobs/git/objects.js';
+import { plainEquivalence } from '../../../jobs/git/plain-merge.js';
 import { TestRepo } from '../../harness/git-repo.js';
 
 let repo: TestRepo;
@@ -29,6 +30,60 @@ function pullRequest(name: string): string {
   repo.commit({ files: { 'app/a.yaml': text({ 20: 'twenty' }) } });
   return head;
 }
+
+/** What is proven the short way must be what recomputing says. */
+async function recomputeEquivalence(folder: string, merged: equivalence.Merged) {
+  const recomputed = await equivalence.recomputeEquivalence(folder, merged);
+  const objects = new GitObjects(folder);
+  const plain = await plainEquivalence(objects, folder, merged);
+  objects.close();
+  if (plain) expect(plain.kind).toBe(recomputed.kind);
+  return recomputed;
+}
+
+describe('plainEquivalence', () => {
+  const branch = (name: string) => {
+    repo.checkout(name, base);
+    const approvedHead = repo.commit({ files: { 'app/b.yaml': `b: ${name}\n`, 'new/deep/c.yaml': 'c: 1\n' } });
+    repo.checkout(`main-${name}`, base);
+    repo.commit({ files: { 'app/a.yaml': text({ 20: name }), 'app/deeper/d.yaml': 'd: 1\n' } });
+    return approvedHead;
+  };
+  const prove = async (merged: equivalence.Merged) => {
+    const objects = new GitObjects(git);
+    const found = await plainEquivalence(objects, git, merged);
+    objects.close();
+    return found?.kind;
+  };
+
+  it('proves merges and squashes of branches whose files nobody else changed', async () => {
+    const approvedHead = branch('plain-merge');
+    expect(await prove({ approvedHead, mergeSha: repo.merge('plain-merge') })).toBe('ancestor');
+    const squashed = branch('plain-squash');
+    const mergeSha = repo.squash('plain-squash');
+    expect(await prove({ approvedHead: squashed, mergeSha, method: 'squash' })).toBe('equal_tree');
+    expect(await prove({ approvedHead: squashed, mergeSha, method: 'rebase' })).toBeUndefined();
+  });
+
+  it('proves nothing of what was added, changed or left out on the way', async () => {
+    const approvedHead = branch('plain-edited');
+    for (const files of [
+      { 'app/c.yaml': 'privileged: true\n' },
+      { 'app/b.yaml': 'b: other\n' },
+      { 'new/deep/c.yaml': null },
+      { 'app/deeper/d.yaml': 'd: 2\n' },
+      { other: null },
+    ]) {
+      repo.checkout(`main-plain-edited`);
+      repo.git('reset', '--hard', '--quiet', 'main-plain-edited');
+      const parent = repo.head();
+      const mergeSha = repo.squash('plain-edited', { files });
+      expect([files, await prove({ approvedHead, mergeSha, method: 'squash' })]).toEqual([files, undefined]);
+      repo.git('reset', '--hard', '--quiet', parent);
+    }
+    expect(await prove({ approvedHead, mergeSha: 'f'.repeat(40) })).toBeUndefined();
+  });
+});
 
 describe('recomputeEquivalence', () => {
   it('finds the head in the history of a merge', async () => {
@@ -109,8 +164,8 @@ describe('recomputeEquivalence', () => {
   });
 });
 
-describe('history and content', () => {
-  it('find every commit of a range that touches a path, the merge that brought it in and one that undid it too', async () => {
+describe('history', () => {
+  it('finds every commit of a range that touches a path, the merge that brought it in and one that undid it too', async () => {
     repo.checkout('history', base);
     const elsewhere = repo.commit({ files: { other: 'z\n' } });
     repo.checkout('topic', base);
@@ -138,16 +193,5 @@ describe('history and content', () => {
     expect(new Set(graph.range(base, reverted))).toEqual(
       new Set(await commitsTouching(git, base, reverted, '')),
     );
-  });
-
-  it('give trees, files and their content at a revision', async () => {
-    expect(await filesAt(git, base, 'app')).toEqual([
-      { path: 'app/a.yaml', mode: '100644', sha: repo.git('rev-parse', `${base}:app/a.yaml`) },
-    ]);
-    expect((await fileAt(git, base, './app//a.yaml'))?.toString()).toBe(text());
-    expect(await fileAt(git, base, 'app')).toBeUndefined();
-    expect(await objectAt(git, base, 'app')).toBe(repo.git('rev-parse', `${base}:app`));
-    expect(await objectAt(git, base, 'no/such')).toBeUndefined();
-    await expect(fileAt(git, base, '../../etc/passwd')).rejects.toThrow('leads out of the repository');
   });
 });

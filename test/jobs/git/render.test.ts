@@ -2,7 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { renderManifests } from '../../../jobs/git/render.js';
+import { GitObjects } from '../../../jobs/git/objects.js';
+import { Manifests } from '../../../jobs/git/render.js';
 import { TestRepo } from '../../harness/git-repo.js';
 
 const configMap = (name: string) =>
@@ -11,6 +12,7 @@ const configMap = (name: string) =>
 let repo: TestRepo;
 let gitDir: string;
 let sha: string;
+let objects: GitObjects;
 beforeAll(() => {
   repo = new TestRepo();
   symlinkSync('/etc/passwd', join(repo.folder, 'link.yaml'));
@@ -36,11 +38,18 @@ beforeAll(() => {
     },
   });
   gitDir = join(repo.folder, '.git');
+  objects = new GitObjects(gitDir);
 });
-afterAll(() => repo.remove());
+afterAll(() => {
+  objects.close();
+  repo.remove();
+});
+
+const render = (path: string, recurse = true) =>
+  new Manifests((manifest) => manifest).of(objects, gitDir, sha, path, recurse);
 
 const names = async (path: string, recurse = true) => {
-  const { manifests, unknown } = await renderManifests(gitDir, sha, path, recurse);
+  const { manifests, unknown } = await render(path, recurse);
   return manifests?.map(({ kind, metadata }) => `${kind} ${(metadata as { name: string }).name}`) ?? unknown;
 };
 
@@ -69,7 +78,7 @@ const hasKustomize = ['kustomize', 'kubectl'].some((program) => {
 
 describe.runIf(hasKustomize)('a kustomization', () => {
   it('is built with what it takes in from beside it', async () => {
-    const built = await renderManifests(gitDir, sha, 'overlay', true);
+    const built = await render('overlay');
     expect(built).toMatchObject({
       renderer: expect.stringMatching(/^kustomize \(k\w+ v\d/),
       manifests: [{ kind: 'ConfigMap', metadata: { name: 'prod-a', namespace: 'shop' } }],
@@ -91,7 +100,7 @@ describe.runIf(hasKustomize)('a kustomization', () => {
   );
 
   it('reads no file that a link of the repository leads to', async () => {
-    const { unknown } = await renderManifests(gitDir, sha, 'linked', true);
+    const { unknown } = await render('linked');
     expect(unknown).toMatch(/could not build it/);
     expect(unknown).not.toContain('root:');
   });
