@@ -53,6 +53,11 @@ const ContentSchema = Type.Object(
     changedByAdmission: Type.Array(Type.String()),
     addedByAdmission: Type.Array(Type.String()),
     addedByWriter: Type.Array(Type.String()),
+    defaulted: Type.Optional(Type.Array(Type.String(), { description: 'set by the apiserver' })),
+    unexplained: Type.Optional(
+      Type.Array(Type.String(), { description: 'beyond the manifest; nothing tells who set them' }),
+    ),
+    webhooks: Type.Optional(Type.Array(Type.String(), { description: 'that changed the request' })),
     detail: Type.Optional(Type.String()),
   },
   { description: 'how what was written stands to what the commit says' },

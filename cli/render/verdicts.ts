@@ -26,7 +26,16 @@ export interface Verdict extends ShortVerdict {
     pullRequest?: { number: number; url: string; title: string };
     approvers: string[];
   }>;
-  content?: { state: string; different: string[]; changedByAdmission: string[]; addedByAdmission: string[] };
+  content?: {
+    state: string;
+    different: string[];
+    changedByAdmission: string[];
+    addedByAdmission: string[];
+    addedByWriter: string[];
+    defaulted?: string[];
+    unexplained?: string[];
+    webhooks?: string[];
+  };
   evidence: Evidence[];
   hazards: string[];
 }
@@ -176,5 +185,9 @@ function contentText(content: NonNullable<Verdict['content']>): string {
     parts.push(`admission changed ${content.changedByAdmission.join(', ')}`);
   if (content.addedByAdmission.length > 0)
     parts.push(`admission added ${content.addedByAdmission.join(', ')}`);
+  if (content.webhooks?.length) parts.push(`webhooks: ${content.webhooks.join(', ')}`);
+  if (content.addedByWriter.length > 0) parts.push(`the writer added ${content.addedByWriter.join(', ')}`);
+  if (content.unexplained?.length) parts.push(`nothing tells who set ${content.unexplained.join(', ')}`);
+  if (content.defaulted?.length) parts.push(`${content.defaulted.length} fields by default`);
   return parts.join('; ');
 }

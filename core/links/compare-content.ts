@@ -1,119 +1,88 @@
-import type { Json, JsonObject } from '../audit-event.js';
-import { isJsonObject } from '../classify.js';
-import { deepEqual, diffObjects } from '../diff/diff.js';
-import { isNoisePath } from '../diff/noise.js';
-import { leavesOf } from '../leaves.js';
+import type { JsonObject } from '../audit-event.js';
+import type { AdmissionMutation } from '../manifest/admission.js';
+import { compareManifest } from '../manifest/compare.js';
 
 /** How what was written stands to what a commit's manifests say, field by field. Values are left out. */
 export interface ContentComparison {
-  /** `equal`: every field that the manifest sets was written so; `unknown`: it can't be rendered, or wasn't recorded. */
+  /** `equal`: every field that the manifest sets was written so, whatever was added; `unknown`: it can't be rendered, or wasn't recorded. */
   state: 'equal' | 'different' | 'unknown';
   renderer?: string;
   /** Fields of the manifest that were written otherwise. */
   different: string[];
-  /** Of those, the ones that were sent as in the manifest: admission changed them. */
+  /** Of the manifest's fields, those that an admission webhook changed after they were sent as the manifest has them. */
   changedByAdmission: string[];
-  /** Fields that neither manifest nor request has: defaults and admission webhooks. */
+  /** Fields that neither manifest nor writer set, and an admission webhook did. */
   addedByAdmission: string[];
   /** Fields that the writer sent beside the manifest, such as a controller's marks. */
   addedByWriter: string[];
+  /** Fields that the apiserver set: defaults, and what it keeps itself. */
+  defaulted?: string[];
+  /** Fields beyond the manifest of which nothing tells who set them: the writer, a webhook, a custom resource's default. */
+  unexplained?: string[];
+  /** The webhooks that the event says changed the request. */
+  webhooks?: string[];
   /** Why unknown. */
   detail?: string;
 }
 
 const LISTED = 100;
 
-/** Marks that GitOps controllers set on everything they apply. */
-const MARKS = [
-  'metadata.annotations["argocd.argoproj.io/tracking-id"]',
-  'metadata.labels["argocd.argoproj.io/instance"]',
-  'metadata.labels["app.kubernetes.io/instance"]',
-  'metadata.labels["kustomize.toolkit.fluxcd.io/name"]',
-  'metadata.labels["kustomize.toolkit.fluxcd.io/namespace"]',
-  'metadata.labels["helm.toolkit.fluxcd.io/name"]',
-  'metadata.labels["helm.toolkit.fluxcd.io/namespace"]',
-];
-
 /**
  * Compares a rendered manifest with the object after the write and, where it was sent whole, with the request. Only what
- * the manifest sets is held against the write; the rest is named.
+ * the manifest sets is held against the write; the rest is named, with what set it.
+ * @param mutations the webhooks that changed the request, by its event's annotations
  */
 export function compareContent(
   manifest: JsonObject,
   after: JsonObject,
   request: JsonObject | undefined,
   renderer: string,
+  mutations: readonly AdmissionMutation[],
 ): ContentComparison {
-  const wanted = leavesOf(stripped(manifest));
+  const written = compareManifest(manifest, after, mutations);
+  const sent = request && compareManifest(manifest, request);
+  const sentOtherwise = new Set(sent?.differences.map(({ path }) => path));
   const different: string[] = [];
   const changedByAdmission: string[] = [];
-  const found = new Map(leavesOf(stripped(after)).map(({ path, value }) => [path, value]));
-  const sent = request && new Map(leavesOf(stripped(request)).map(({ path, value }) => [path, value]));
-  for (const { path, value } of wanted) {
-    if (isMark(path) || same(value, found.get(path))) continue;
-    if (
-      isEmpty(value) &&
-      (found.get(path) === undefined || [...found.keys()].some((other) => isBelow(other, path)))
-    )
-      continue;
-    different.push(path);
-    if (sent && same(value, sent.get(path))) changedByAdmission.push(path);
+  for (const { path, by } of written.differences) {
+    const asSaid = sent ? !sentOtherwise.has(path) : by !== undefined;
+    (asSaid ? changedByAdmission : different).push(path);
   }
-  const wantedPaths = new Set(wanted.map(({ path }) => path));
-  const addedByAdmission: string[] = [];
-  const addedByWriter: string[] = [];
-  for (const path of found.keys()) {
-    if (wantedPaths.has(path)) continue;
-    if (sent && !sent.has(path)) addedByAdmission.push(path);
-    else if (sent || isMark(path)) addedByWriter.push(path);
-    else addedByAdmission.push(path);
+  const sentBesides = new Set(sent?.extras.map(({ path }) => path));
+  const found: Record<'admission' | 'writer' | 'server' | 'unexplained', string[]> = {
+    admission: [],
+    writer: [],
+    server: [],
+    unexplained: [],
+  };
+  for (const { path, label, by } of written.extras) {
+    if (label === 'tool' || sentBesides.has(path)) found.writer.push(path);
+    else if (label === 'admission') found.admission.push(path);
+    else if (label === 'default' || label === 'server') found.server.push(path);
+    // What was sent without it, and no default explains, a webhook added.
+    else (sent || by !== undefined ? found.admission : found.unexplained).push(path);
   }
-  const faults = different.filter((path) => !changedByAdmission.includes(path));
   return {
-    state: faults.length > 0 ? 'different' : 'equal',
+    state: different.length > 0 ? 'different' : 'equal',
     renderer,
     different: different.slice(0, LISTED),
     changedByAdmission: changedByAdmission.slice(0, LISTED),
-    addedByAdmission: addedByAdmission.slice(0, LISTED),
-    addedByWriter: addedByWriter.slice(0, LISTED),
+    addedByAdmission: found.admission.slice(0, LISTED),
+    addedByWriter: found.writer.slice(0, LISTED),
+    defaulted: found.server.slice(0, LISTED),
+    unexplained: found.unexplained.slice(0, LISTED),
+    ...(mutations.length > 0 && { webhooks: [...new Set(mutations.map(({ webhook }) => webhook))] }),
   };
 }
 
-/** Whether two objects say the same but for what an apiserver and controllers add: what `equal to git` means for people. */
-export function sameContent(a: JsonObject, b: JsonObject): boolean {
-  return diffObjects(stripped(a), stripped(b)).every((change) => isMark(change.path));
+/** Whether nothing was written beside what the manifest says, but for what is known to be nobody's wish. */
+export function isSameContent(content: ContentComparison): boolean {
+  return content.state === 'equal' && !content.unexplained?.length && !content.addedByWriter.some(isWish);
 }
 
-function stripped(object: JsonObject): JsonObject {
-  const { status: _, ...rest } = object;
-  if (!isJsonObject(rest.metadata)) return rest;
-  const metadata = Object.fromEntries(
-    Object.entries(rest.metadata).filter(([key]) => key !== 'annotations' && !isNoisePath(`metadata.${key}`)),
+/** A mark by which a deploying tool knows its objects is no wish; nor is what the apiserver sets. */
+function isWish(path: string): boolean {
+  return !/^metadata\.(annotations|labels)\["(kubectl\.kubernetes\.io|argocd\.argoproj\.io|(kustomize|helm)\.toolkit\.fluxcd\.io|meta\.helm\.sh)\//.test(
+    path,
   );
-  if (isJsonObject(rest.metadata.annotations)) {
-    const kept = Object.entries(rest.metadata.annotations).filter(
-      ([key]) => !isNoisePath(`metadata.annotations[${JSON.stringify(key)}]`),
-    );
-    if (kept.length > 0) metadata.annotations = Object.fromEntries(kept);
-  }
-  return { ...rest, metadata };
-}
-
-function isMark(path: string): boolean {
-  return MARKS.includes(path);
-}
-
-function isBelow(path: string, above: string): boolean {
-  return path.startsWith(`${above}.`) || path.startsWith(`${above}[`);
-}
-
-function isEmpty(value: Json): boolean {
-  return value === null || value === '' || (typeof value === 'object' && Object.keys(value).length === 0);
-}
-
-/** Quantities and ports may be written as numbers or texts. */
-function same(a: Json, b: Json | undefined): boolean {
-  if (b === undefined) return false;
-  if (deepEqual(a, b)) return true;
-  return typeof a !== 'object' && typeof b !== 'object' && String(a) === String(b);
 }

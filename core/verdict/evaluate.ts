@@ -3,7 +3,7 @@ import { evaluateCommit } from '../approval/evaluate-commit.js';
 import type { ChangeTicket, CommitFacts, Person } from '../approval/facts.js';
 import type { SamePerson } from '../approval/same-person.js';
 import type { Attribution } from '../attribution/attribution.js';
-import type { ContentComparison } from '../links/compare-content.js';
+import { type ContentComparison, isSameContent } from '../links/compare-content.js';
 import { contentGap, type Link, type LinkDecision, type LinkedSource, type Subject } from '../links/link.js';
 import type { SyncPlace } from '../links/sync.js';
 import type { Environment, PolicyVersion, RegisteredActor } from './policy.js';
@@ -227,7 +227,7 @@ function outOfBand(
       'a person changed it through the API of Argo CD',
       broken(c),
     );
-  const equal = c.content?.state === 'equal';
+  const equal = c.content !== undefined && isSameContent(c.content);
   const emergency =
     breakGlassIdentity(policy.policy.breakGlass, subject.user) !== undefined
       ? '; no emergency ticket covers it'

@@ -46,7 +46,9 @@ export class Manifests {
       };
     if (found.type === 'blob') {
       const file = { path: at.slice(at.lastIndexOf('/') + 1), sha: found.sha, mode: '100644' };
-      return this.#kept(`${folder} ${found.sha}`, () => this.#readAll(objects, [file], at.slice(0, Math.max(0, at.lastIndexOf('/')))));
+      return this.#kept(`${folder} ${found.sha}`, () =>
+        this.#readAll(objects, [file], at.slice(0, Math.max(0, at.lastIndexOf('/')))),
+      );
     }
     const files = await filesIn(objects, found, recurse, MOST_FILES);
     if (!files) return { unknown: `${at || 'the repository'} has more than ${MOST_FILES} files: too many` };

@@ -5,6 +5,7 @@ import { type ContentComparison, compareContent } from '../../core/links/compare
 import { findLinks } from '../../core/links/find-links.js';
 import type { LinkDecision, LinkedSource } from '../../core/links/link.js';
 import { placeOf, type Sync, type SyncPlace } from '../../core/links/sync.js';
+import type { AdmissionMutation } from '../../core/manifest/admission.js';
 import { formatMicros } from '../../core/timestamp.js';
 import { evaluate, type SourceCommits } from '../../core/verdict/evaluate.js';
 import type { Policy, PolicyVersion } from '../../core/verdict/policy.js';
@@ -13,6 +14,7 @@ import type { Verdict } from '../../core/verdict/verdict.js';
 import type { BodyCache } from '../body-cache.js';
 import { findTicketsBetween } from '../queries/change-tickets.js';
 import { commitKey } from '../queries/commit-approvals.js';
+import { findMutations } from './admission-mutations.js';
 import { findCommitFacts, type GitAnswers } from './commit-facts.js';
 import { type CommitRange, findRanges, pathOf, type RangeQuestion, rangeID } from './commit-ranges.js';
 import { controllerUsernames } from './controller-usernames.js';
@@ -108,11 +110,24 @@ export async function judgeChanges(
       .map(({ link }) => ({ objectID: link.row.object_id, key: keyOf(link.row) })),
   );
   const deployed = await deployedSources(client, clusterID, cases);
+  const mutations = await findMutations(
+    client,
+    clusterID,
+    cases
+      .filter((one) => one.decision.state === 'linked' || deployed.has(one.link))
+      .map(({ link }) => keyOf(link.row)),
+  );
   const judged: Judged[] = [];
   for (const { link, decision, place, questions } of [...cases].sort(byOrder)) {
     const { row, subject, evidence } = link;
     const root = rootOf(link);
-    const content = await contentOf(link, decision, deployed.get(link), repositories, bench);
+    const content = await contentOf(
+      link,
+      decision.state === 'linked' ? decision.selected?.sources : deployed.get(link),
+      mutations.get(row.change_id) ?? [],
+      repositories,
+      bench,
+    );
     const verdict = evaluate({
       subject,
       policy: bench.policy,
@@ -290,16 +305,13 @@ async function deployedSources(
 /** How what was written stands to the manifests of the commit, where they can be had. */
 async function contentOf(
   link: LinkCase,
-  decision: LinkDecision,
-  deployed: readonly LinkedSource[] | undefined,
+  sources: readonly LinkedSource[] | undefined,
+  mutations: readonly AdmissionMutation[],
   repositories: Repositories,
   bench: Bench,
 ): Promise<ContentComparison | undefined> {
-  const sources = decision.state === 'linked' ? decision.selected?.sources : deployed;
   const { row, object, request, subject } = link;
   if (!bench.git || !sources || !object || row.deleted || subject.objectKind === undefined) return undefined;
-  // A controller's writes are compared where the request tells them whole, or its object; Secrets are redacted.
-  if (row.resource === 'secrets') return undefined;
   for (const source of sources) {
     const repo = source.sha === undefined ? undefined : repositories.find(source.repository);
     if (!repo) continue;
@@ -310,7 +322,7 @@ async function contentOf(
       name: row.name,
     });
     if (found)
-      return compareContent(found.manifest as typeof object, object, wholeRequest(request), found.renderer);
+      return compareContent(found.manifest, object, wholeRequest(request), found.renderer, mutations);
   }
   return undefined;
 }

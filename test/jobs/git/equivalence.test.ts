@@ -44,7 +44,9 @@ async function recomputeEquivalence(folder: string, merged: equivalence.Merged) 
 describe('plainEquivalence', () => {
   const branch = (name: string) => {
     repo.checkout(name, base);
-    const approvedHead = repo.commit({ files: { 'app/b.yaml': `b: ${name}\n`, 'new/deep/c.yaml': 'c: 1\n' } });
+    const approvedHead = repo.commit({
+      files: { 'app/b.yaml': `b: ${name}\n`, 'new/deep/c.yaml': 'c: 1\n' },
+    });
     repo.checkout(`main-${name}`, base);
     repo.commit({ files: { 'app/a.yaml': text({ 20: name }), 'app/deeper/d.yaml': 'd: 1\n' } });
     return approvedHead;
