@@ -188,7 +188,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       bodySeconds: reader.integer('WHOCHANGED_BODY_TIMEOUT_SECONDS', 300, 1, 86_400),
       stalledSeconds: reader.integer('WHOCHANGED_STALLED_TIMEOUT_SECONDS', 60, 1, 86_400),
     },
-    heapGrowthPercent: reader.integer('WHOCHANGED_HEAP_GROWTH_PERCENT', 30, 0, 1000),
+    heapGrowthPercent: reader.integer('WHOCHANGED_HEAP_GROWTH_PERCENT', 25, 0, 1000),
     logLevel: reader.oneOf('WHOCHANGED_LOG_LEVEL', 'info', LOG_LEVELS),
   };
 

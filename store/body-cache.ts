@@ -6,6 +6,9 @@ import { CopyRows, copyRows } from './copy.js';
 
 const COLUMNS = ['cluster_id', 'digest', 'size', 'encoding', 'content'] as const;
 
+/** Digests that are known to be in the store: what is forgotten is asked for, so these needn't be many. */
+const MAX_STORED = 50_000;
+
 interface Cached {
   value: Json;
   size: number;
@@ -100,7 +103,7 @@ export class BodyCache {
   }
 
   markStored(digests: Iterable<string>): void {
-    if (this.#stored.size > 200_000) this.#stored = new Set();
+    if (this.#stored.size > MAX_STORED) this.#stored = new Set();
     for (const digest of digests) this.#stored.add(digest);
   }
 }

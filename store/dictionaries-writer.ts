@@ -20,8 +20,11 @@ export class KnownEntries {
   }
 }
 
+/** What is forgotten is inserted again, to no effect. */
+const MAX_KNOWN = 50_000;
+
 function confirm<T>(known: Set<T>, ids: Iterable<T>): void {
-  if (known.size > 100_000) known.clear();
+  if (known.size > MAX_KNOWN) known.clear();
   for (const id of ids) known.add(id);
 }
 

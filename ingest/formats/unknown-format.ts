@@ -2,7 +2,7 @@ import { WhochangedError } from '../../core/errors.js';
 import { isObject, type ParsedRecord } from './format-reader.js';
 
 const OTHER_BYTES: ReadonlyArray<readonly [magic: string, what: string, hint: string]> = [
-  ['50415231', 'a Parquet file', 'export it as JSON: of OCSF, only the JSON form is read'],
+  ['50415231', 'a Parquet file', 'put it into a bucket, where Parquet is read, or export it as JSON'],
   ['1f8b', 'still compressed with gzip', 'decompress it, or give it where gzip is read'],
   ['28b52ffd', 'still compressed with zstd', 'decompress it, or give it where zstd is read'],
   [

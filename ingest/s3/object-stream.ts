@@ -46,6 +46,8 @@ export class ObjectStream {
   position = 0;
   /** In a bucket with versions, once it has begun. */
   versionID: string | undefined;
+  /** Of the whole object, once it has begun and where the server tells. */
+  size: number | undefined;
 
   constructor(client: S3Client, object: OpenObject, attempt: Attempt, stopped: AbortSignal) {
     this.#client = client;
@@ -64,6 +66,7 @@ export class ObjectStream {
         opened = await this.#open(from);
         if (opened === undefined) return;
         this.versionID ??= opened.versionID;
+        this.size ??= opened.end;
         let skip = opened.skip;
         for await (const chunk of opened.body) {
           const bytes = (chunk as Buffer).subarray(skip);
@@ -87,8 +90,41 @@ export class ObjectStream {
     }
   }
 
+  /**
+   * The bytes [from, to) of the same content, whatever was read before.
+   * @throws ObjectChanged, ServiceTrouble
+   */
+  async range(from: number, to: number): Promise<Buffer> {
+    for (let failures = 1; ; failures++) {
+      let opened: Opened | undefined;
+      try {
+        opened = await this.#open(from, to);
+        const pieces: Buffer[] = [];
+        let left = to - from;
+        let skip = opened?.skip ?? 0;
+        for await (const chunk of opened?.body ?? []) {
+          const bytes = (chunk as Buffer).subarray(skip, skip + left);
+          skip = Math.max(0, skip - (chunk as Buffer).length);
+          left -= bytes.length;
+          if (bytes.length > 0) pieces.push(bytes);
+          if (left === 0) break;
+        }
+        if (left > 0) throw new Error('the connection ended early');
+        this.position += to - from;
+        return Buffer.concat(pieces);
+      } catch (error) {
+        if (error instanceof ObjectChanged) throw error;
+        const broken = opened !== undefined && !this.#stopped.aborted;
+        if (!broken || failures > MAX_RESUMES) throw new ServiceTrouble(error, this.#attempt);
+        await pause(backoffSeconds(failures, 0.2) * 1000, undefined, { signal: this.#stopped });
+      } finally {
+        opened?.body.destroy();
+      }
+    }
+  }
+
   /** Undefined: nothing is left behind what was read. */
-  async #open(from: number): Promise<Opened | undefined> {
+  async #open(from: number, to?: number): Promise<Opened | undefined> {
     const { GetObjectCommand } = await import('@aws-sdk/client-s3');
     const { bucket, key, etag } = this.#object;
     try {
@@ -97,7 +133,7 @@ export class ObjectStream {
           Bucket: bucket,
           Key: key,
           IfMatch: `"${etag}"`,
-          ...(from > 0 && { Range: `bytes=${from}-` }),
+          ...((from > 0 || to !== undefined) && { Range: `bytes=${from}-${to === undefined ? '' : to - 1}` }),
         }),
         { abortSignal: this.#stopped },
       );

@@ -6,6 +6,7 @@ import { FORMATS, type Format } from '../formats/format.js';
 import { LeaseLost, type ObjectReader, readObject } from '../object-reading.js';
 import { backoffSeconds } from './backoff.js';
 import { ObjectChanged, ObjectStream } from './object-stream.js';
+import { parquetLines, startsParquet } from './parquet-lines.js';
 import { asking, attemptOn, ServiceTrouble } from './trouble.js';
 
 /** A damaged object is read again so often, in case that it was damaged on the way. */
@@ -55,7 +56,7 @@ export async function readLeased(
         format: formatOf(source.format),
         attempt: leased.attempt,
       },
-      input,
+      contentsOf(input),
       {
         reader,
         position: () => input.position,
@@ -87,6 +88,19 @@ export async function readLeased(
     await releaseObject(pool, leased, { state: error.change, retrySeconds: 0 });
     return end(error.change);
   }
+}
+
+/** The bytes as they lie there; of a Parquet file its rows, which takes reading its end first. */
+async function* contentsOf(object: ObjectStream): AsyncGenerator<Buffer> {
+  let parquet: boolean | undefined;
+  for await (const chunk of object) {
+    parquet ??= startsParquet(chunk) && object.size !== undefined;
+    if (parquet) break;
+    yield chunk;
+  }
+  if (!parquet) return;
+  object.position = 0;
+  yield* parquetLines(object.size!, (from, to) => object.range(from, to));
 }
 
 function formatOf(format: string): Format | 'auto' {
