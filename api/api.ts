@@ -42,6 +42,7 @@ import { s3SourceRoutes } from './routes/s3-sources.js';
 import { sourceRoutes } from './routes/sources.js';
 import { ticketRoutes } from './routes/tickets.js';
 import { tokenRoutes } from './routes/tokens.js';
+import { verdictWeekRoutes } from './routes/verdict-weeks.js';
 import { verdictRoutes } from './routes/verdicts.js';
 import { verifyRoutes } from './routes/verify.js';
 import { whoamiRoutes } from './routes/whoami.js';
@@ -139,6 +140,7 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     verifyRoutes(api);
     gateRoutes(api);
     verdictRoutes(api);
+    verdictWeekRoutes(api);
     driftRoutes(api);
     alertRoutes(api);
     alertRuleRoutes(api);

@@ -13,6 +13,8 @@ const VIEWS = [
   '/actors/:username',
   '/incident',
   '/sources',
+  '/alerts',
+  '/approvals',
 ];
 
 /**

@@ -167,6 +167,9 @@ it.each([
   '/v1/events?auditID=f3e74a97-5be4-48ad-a709-229f99eb4153',
   '/v1/events',
   '/v1/quarantine',
+  `/v1/verdicts/weeks?${DAY}`,
+  '/v1/alerts',
+  '/v1/alert-deliveries',
   '/v1/sources',
   '/v1/findings',
 ])('%s reads no big table whole', async (url) => {

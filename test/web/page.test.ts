@@ -1,7 +1,10 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ask } from '../harness/api-client.js';
-import { feedSession, type RunningApi, startApi } from '../harness/running-api.js';
+import { feedSession, type RunningApi, runJob, startApi } from '../harness/running-api.js';
 import { findChromium, launchChromium } from './browser.js';
 import { type OpenedPage, openPage, seriousFindings, settled, sidewaysPixels } from './opened-page.js';
 
@@ -9,9 +12,15 @@ const chromium = findChromium();
 if (chromium === undefined)
   console.log('the page is not tested: no Chromium on the PATH (apt-get install chromium)');
 
+const ALERTS = `maxAge: 365d
+builtIn: [cluster-admin-granted, gap-found]
+rules:
+  - { name: exec, title: Interactive access, severity: high, match: { change.class: access } }
+`;
 const IMAGE = encodeURIComponent('spec.template.spec.containers[*].image');
 
 describe.skipIf(chromium === undefined)('the page', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'whochanged-page-'));
   let api: RunningApi;
   let browser: Browser;
   let opened: OpenedPage;
@@ -19,10 +28,11 @@ describe.skipIf(chromium === undefined)('the page', () => {
   let imageChange: { id: string; at: string; object: { name: string } };
 
   beforeAll(async () => {
-    api = await startApi();
+    writeFileSync(join(folder, 'alerts.yaml'), ALERTS);
+    api = await startApi({ WHOCHANGED_ALERTS_FILE: join(folder, 'alerts.yaml') });
+    await runJob(api, 'raise-alerts');
     await feedSession(api);
-    for (const job of ['sequence-log', 'checkpoint'])
-      await ask(api, `/v1/jobs/${job}/run`, { method: 'POST' });
+    for (const job of ['raise-alerts', 'sequence-log', 'checkpoint']) await runJob(api, job);
     const [first] = (await ask(api, '/v1/changes?order=asc&limit=1')).json.items;
     const [last] = (await ask(api, '/v1/changes?limit=1')).json.items;
     const until = new Date(Date.parse(last.at) + 1000).toISOString();
@@ -36,6 +46,7 @@ describe.skipIf(chromium === undefined)('the page', () => {
   afterAll(async () => {
     await browser?.close();
     await api?.stop();
+    rmSync(folder, { recursive: true });
   });
 
   const views = (): Record<string, string> => ({
@@ -46,6 +57,8 @@ describe.skipIf(chromium === undefined)('the page', () => {
     'an object': `/objects/default/apps/deployments/shop/web?from=${window.slice(6, 30)}&to=${imageChange.at}`,
     'an actor': `/actors/${encodeURIComponent('alice@example.com')}?${window}`,
     'an incident': `/incident?${window}&namespace=shop`,
+    alerts: '/alerts',
+    approvals: `/approvals?${window}`,
     sources: '/sources',
   });
 
@@ -208,10 +221,79 @@ describe.skipIf(chromium === undefined)('the page', () => {
       'Secrets read',
       'Images',
       'Configuration',
+      'Out-of-band',
       'Deleted',
     ]);
     for (const title of ['Rights granted', 'Interactive access', 'Images'])
       expect(await opened.page.getByRole('list', { name: title }).locator('li').count()).toBeGreaterThan(0);
+  });
+
+  it('shows alerts, and that somebody has seen to one', async () => {
+    const { page } = opened;
+    const open = (await ask(api, '/v1/alerts?acked=false')).json.items;
+    expect(open.length).toBeGreaterThan(1);
+    await opened.visit('/alerts');
+    expect(await page.locator('.alerts li').count()).toBe(open.length);
+    expect(await page.getByRole('region', { name: 'Rules' }).locator('tbody tr').count()).toBe(3);
+    const first = page.locator('.alerts li').first();
+    await first.getByRole('textbox').fill('planned');
+    await first.getByRole('button', { name: 'Seen to' }).click();
+    await first.getByText('Seen to by').waitFor();
+    expect((await ask(api, `/v1/alerts/${open[0].id}`)).json.acked.note).toBe('planned');
+    await opened.visit('/alerts');
+    expect(await page.locator('.alerts li').count()).toBe(open.length - 1);
+    await page.getByRole('button', { name: 'All' }).click();
+    await expect.poll(() => page.locator('.alerts li').count()).toBe(open.length);
+  });
+
+  it('counts verdicts by week and environment, and lists what a count is made of', async () => {
+    const { page } = opened;
+    const { items } = (await ask(api, `/v1/verdicts/weeks?${window}`)).json;
+    const all = (await ask(api, `/v1/verdicts?${window}&limit=1000`)).json.items as Array<{
+      verdict: string;
+    }>;
+    const asked = all.filter(({ verdict }) => verdict !== 'excluded' && verdict !== 'system');
+    const sum = items.reduce((total: number, item: { count: number }) => total + item.count, 0);
+    expect(sum).toBe(asked.length);
+    expect(sum).toBeGreaterThan(10);
+    await opened.visit(`/approvals?${window}`);
+    const cell = page.locator('td a.label').first();
+    const count = Number(await cell.textContent());
+    const [verdict] = /(?<=^\d+ )[a-z-]+/.exec((await cell.getAttribute('aria-label'))!)!;
+    expect(count).toBe(items.find((item: { verdict: string }) => item.verdict === verdict).count);
+    await cell.click();
+    await settled(page);
+    const list = page.locator('section').first();
+    expect(await list.locator('.changes li').count()).toBe(Math.min(50, count));
+    expect(new URL(page.url()).searchParams.get('verdict')).toBe(verdict);
+    for (const name of ['Overdue break-glass', 'Break-glass that waits for its review', 'Self-approved'])
+      await page.getByRole('heading', { name }).waitFor();
+  });
+
+  it('writes times of the chart in 24 hours', async () => {
+    const look = await openPage(browser, api.http, api.adminToken);
+    await look.page.addInitScript(
+      `window.drawn = []; const draw = CanvasRenderingContext2D.prototype.fillText;
+       CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) { window.drawn.push(text); return draw.call(this, text, ...rest); };`,
+    );
+    await look.visit('/?since=2026-11-24T06:00:00Z&until=2026-11-24T18:00:00Z');
+    const drawn = () => look.page.evaluate<string[]>('window.drawn');
+    await expect.poll(drawn, { timeout: 10_000 }).toContain('13:00');
+    expect((await drawn()).filter((text) => /[ap]m/i.test(text))).toEqual([]);
+    await look.close();
+  });
+
+  it('has a heading where nothing is found', async () => {
+    for (const path of ['/changes/00000000-0000-8000-8000-000000000000', '/alerts/nowhere', '/objects/x'])
+      if ((await fetch(api.http + path)).status === 200) {
+        await opened.visit(path);
+        expect([path, await opened.page.locator('h1').count()]).toEqual([path, 1]);
+      }
+    await opened.page.evaluate(
+      `history.pushState(null, '', '/nowhere'); dispatchEvent(new PopStateEvent('popstate'))`,
+    );
+    await opened.page.getByRole('heading', { level: 1, name: 'Nothing is here' }).waitFor();
+    opened.troubles.length = 0;
   });
 
   it('shows new changes while it is live', async () => {

@@ -1,4 +1,5 @@
 import type { ChangeItem } from '../../api/change-schema.ts';
+import type { AlertItem } from '../../api/routes/alerts.ts';
 import type { LinkItem, VerdictItem } from '../../api/verdict-schema.ts';
 
 export type Change = ChangeItem;
@@ -84,4 +85,42 @@ export interface Source {
     duplicates: number;
     quarantined: number;
   };
+}
+
+/** GET /v1/verdicts */
+export interface ListedVerdict extends VerdictItem {
+  change: {
+    id: string;
+    at: string;
+    cluster: string;
+    object: ObjectItem;
+    actor: string;
+    summary: string;
+  };
+}
+
+/** GET /v1/verdicts/weeks */
+export interface VerdictWeeks {
+  since: string;
+  until: string;
+  items: Array<{ week: string; environment: string; verdict: string; count: number }>;
+}
+
+/** GET /v1/alerts */
+export type Alert = AlertItem;
+
+/** GET /v1/alert-rules */
+export interface AlertRules {
+  configured: boolean;
+  rules: Array<{ name: string; title: string; severity: string; on: string; format: string; to: string[] }>;
+  unsupported: Array<{ name: string; problem: string }>;
+}
+
+/** GET /v1/alert-deliveries */
+export interface AlertDelivery {
+  alert: string;
+  rule: string;
+  receiver: string;
+  attempts: number;
+  tries: Array<{ error: string | null }>;
 }

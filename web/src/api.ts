@@ -34,20 +34,39 @@ export function queryText(query: Query): string {
 }
 
 /** Asks the API with the session's token. @throws ApiProblem */
-export async function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
+export function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
+  return answerOf<T>(path + queryText(query), { headers: {} }, signal);
+}
+
+/** Has the API do something, with the session's token. @throws ApiProblem */
+export function post<T>(path: string, body: object): Promise<T> {
+  const headers = { 'content-type': 'application/json' };
+  return answerOf<T>(path, { method: 'POST', headers, body: JSON.stringify(body) });
+}
+
+async function answerOf<T>(
+  address: string,
+  request: { method?: string; headers: Record<string, string>; body?: string },
+  signal?: AbortSignal,
+): Promise<T> {
   told(1);
   try {
-    return await answerOf<T>(path, query, signal);
+    return await send<T>(address, request, signal);
   } finally {
     told(-1);
   }
 }
 
-async function answerOf<T>(path: string, query: Query, signal: AbortSignal | undefined): Promise<T> {
+async function send<T>(
+  address: string,
+  request: { method?: string; headers: Record<string, string>; body?: string },
+  signal: AbortSignal | undefined,
+): Promise<T> {
   let response: Response;
   try {
-    response = await fetch(path + queryText(query), {
-      headers: { authorization: `Bearer ${session.token}` },
+    response = await fetch(address, {
+      ...request,
+      headers: { ...request.headers, authorization: `Bearer ${session.token}` },
       ...(signal && { signal }),
     });
   } catch (error) {

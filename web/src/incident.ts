@@ -48,6 +48,11 @@ export const RISKS: readonly Risk[] = [
     questions: [{ path: '/v1/changes', query: { resource: ['configmaps', 'secrets'] } }],
   },
   {
+    title: 'Out-of-band',
+    note: 'Changed past the pipelines that should have. A verdict comes some seconds after its change.',
+    questions: [{ path: '/v1/changes', query: { verdict: 'out-of-band' } }],
+  },
+  {
     title: 'Deleted',
     note: 'By people and pipelines.',
     questions: ['delete', 'delete_collection', 'eviction'].map((kind) => ({

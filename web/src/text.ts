@@ -56,6 +56,14 @@ export function kindText(change: Change): string {
   return (change.kind ?? change.class).replaceAll('_', ' ');
 }
 
+const APPROVED = new Set(['approved', 'excluded', 'system']);
+const FAILING = new Set(['unapproved', 'self-approved', 'out-of-band']);
+
+/** How a verdict is toned: in order, a failure, or not known yet. */
+export function verdictTone(verdict: string): 'ok' | 'fails' | 'risky' {
+  return APPROVED.has(verdict) ? 'ok' : FAILING.has(verdict) ? 'fails' : 'risky';
+}
+
 const RISKY = new Set([
   'rbac_grant',
   'csr_approval',

@@ -18,6 +18,7 @@ export const FILTERS = [
   'verb',
   'field',
   'label',
+  'verdict',
   'class',
   'cluster',
 ] as const;

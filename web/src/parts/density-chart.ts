@@ -6,6 +6,18 @@ const HEIGHT = 132;
 /** A drag shorter than this, in pixels, is a click. */
 const LEAST_DRAG = 4;
 
+/**
+ * Labels of the time axis, a row for each least distance of ticks: what stands at every tick, and what besides where a new
+ * year, day or minute begins. 24 hours, as everywhere here.
+ */
+const TIME_LABELS: uPlot.Axis.Values = [
+  [31_536_000, '{YYYY}', null, null, null, null, null, null, 1],
+  [2_419_200, '{MMM}', '\n{YYYY}', null, null, null, null, null, 1],
+  [86_400, '{D} {MMM}', '\n{YYYY}', null, null, null, null, null, 1],
+  [60, '{HH}:{mm}', '\n{D} {MMM} {YYYY}', null, '\n{D} {MMM}', null, null, null, 1],
+  [1, '{HH}:{mm}:{ss}', '\n{D} {MMM} {YYYY}', null, '\n{D} {MMM}', null, null, null, 1],
+];
+
 /** Bars over time, in UTC. Dragging over them tells the window that was brushed. */
 export function drawDensity(
   box: HTMLElement,
@@ -32,7 +44,10 @@ export function drawDensity(
         x: { time: true, range: () => [Date.parse(since) / 1000, Date.parse(until) / 1000] },
         y: { range: (_chart, _least, most) => [0, Math.max(1, most)] },
       },
-      axes: [axis, { ...axis, size: 44, splits: (_chart, _axis, _least, most) => [0, Math.round(most)] }],
+      axes: [
+        { ...axis, values: TIME_LABELS },
+        { ...axis, size: 44, splits: (_chart, _axis, _least, most) => [0, Math.round(most)] },
+      ],
       series: [
         {},
         {
