@@ -11,6 +11,7 @@ import type {
   RawServerDefault,
 } from 'fastify';
 import { recordAccess } from './access-log.js';
+import { answerArchivedPeriods } from './archived-periods.js';
 import type { Auth } from './auth.js';
 import type { ApiDeps } from './deps.js';
 import { registerPage } from './page.js';
@@ -71,6 +72,7 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     server.setValidatorCompiler(TypeBoxValidatorCompiler);
     server.decorateRequest('caller', undefined);
     recordAccess(server as unknown as FastifyInstance, deps.pool);
+    answerArchivedPeriods(server as unknown as FastifyInstance, deps);
     // A filter that is misspelled and silently ignored would give a wrong answer.
     server.addHook('onRoute', ({ schema }) => {
       const query = schema?.querystring as { type?: string; additionalProperties?: boolean } | undefined;

@@ -149,9 +149,27 @@ export const ChangeSchema = Type.Object(
 
 export type ChangeItem = Static<typeof ChangeSchema>;
 
+/** Of answers about one thing. */
+export const ArchivedFlag = Type.Optional(
+  Type.Boolean({ description: 'true: events of the archive were read for this' }),
+);
+
 export function pageSchema<T extends ReturnType<typeof Type.Object>>(item: T) {
   return Type.Object({
     items: Type.Array(item),
     next: Type.Union([Type.String(), Type.Null()], { description: 'the cursor of the next page' }),
+    archived: Type.Optional(
+      Type.Object(
+        {
+          read: Type.Boolean({ description: 'events of the archive were read for this' }),
+          before: Type.Optional(
+            Type.String({
+              description: 'what is older lies in the archive and was not read: ask with since',
+            }),
+          ),
+        },
+        { description: 'not there: everything is from the database' },
+      ),
+    ),
   });
 }

@@ -11,6 +11,7 @@ import type { LoadedPolicy } from '../store/policies.js';
 import type { Database } from '../store/schema.js';
 import type { GitAnswers } from '../store/verdicts/commit-facts.js';
 import type { People } from '../store/verdicts/judge.js';
+import type { ApiArchive } from './archive.js';
 import type { Auth } from './auth.js';
 
 export interface ReplayResult {
@@ -92,6 +93,8 @@ export interface ApiDeps {
   repoProtocols: readonly GitProtocol[];
   /** What verdicts are made with: for dry runs of other policies. */
   judging: { policy: () => Promise<LoadedPolicy>; git: GitAnswers | undefined; people: People };
+  /** Undefined where nothing is archived, or this process has no access to the archive. */
+  archive: ApiArchive | undefined;
   spoolStatus: (() => { bytes: number }) | undefined;
   /** Called when sources, their credentials or what is to be read of them have changed. */
   sourcesChanged(): void;

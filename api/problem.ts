@@ -25,6 +25,8 @@ const TITLES: Record<ErrorCode, string> = {
   overloaded: 'Overloaded',
   store_unavailable: 'Store unavailable',
   identity_unavailable: 'Identity provider unavailable',
+  archive_loading: 'Being read from the archive',
+  archive_unavailable: 'Archive unavailable',
 };
 
 /** One place turns errors into answers. What went wrong inside is logged under the request's id, and not told. */
@@ -76,6 +78,7 @@ function sendProblem(
     instance: `urn:whochanged:request:${request.id}`,
   };
   if (error.retryAfter !== undefined) reply.header('retry-after', String(error.retryAfter));
+  if (error.code === 'archive_loading') reply.header('whochanged-archived', 'loading');
   if (error.code === 'unauthenticated') reply.header('www-authenticate', 'Bearer realm="whochanged"');
   return reply.code(error.status).type('application/problem+json').send(problem);
 }

@@ -6,6 +6,8 @@ import { CliError, EXIT } from './exit.js';
 
 /** An answer has to begin within this time. */
 const ANSWER_MS = 60_000;
+/** How often a question is asked again while the archive is being read; each time it waits for a while. */
+const ARCHIVE_ATTEMPTS = 60;
 
 /** What to do about a failure of the connection, by the system's or OpenSSL's word for it. */
 const ADVICE: Array<[RegExp, string]> = [
@@ -28,6 +30,7 @@ export type Query = Record<string, string | number | boolean | string[] | undefi
 /** The API over HTTP. Every failure becomes a CliError with the problem's own words. */
 export class Client {
   readonly #options: ClientOptions;
+  #told = false;
 
   constructor(options: ClientOptions) {
     this.#options = options;
@@ -61,7 +64,9 @@ export class Client {
 
   /** The answer's body as it comes, for exports; with a body to send, by POST. */
   async *stream(path: string, query: Query, body?: object): AsyncGenerator<Buffer> {
-    const response = await this.#send(body === undefined ? 'GET' : 'POST', path, query, body);
+    const response = await this.#loaded(() =>
+      this.#send(body === undefined ? 'GET' : 'POST', path, query, body),
+    );
     if (response.statusCode !== 200) throw this.#problem(response, await this.#text(response));
     try {
       for await (const chunk of response) yield chunk as Buffer;
@@ -81,7 +86,37 @@ export class Client {
   }
 
   async #json<T>(method: string, path: string, query: Query, body: unknown): Promise<T> {
-    return this.#answer(await this.#send(method, path, query, body));
+    return this.#answer(await this.#loaded(() => this.#send(method, path, query, body)));
+  }
+
+  /** Asks again while the answer is being read from the archive. */
+  async #loaded(ask: () => Promise<IncomingMessage>): Promise<IncomingMessage> {
+    for (let attempt = 0; ; attempt++) {
+      const response = await ask();
+      const wait = Number(response.headers['retry-after']);
+      const loading = response.statusCode === 503 && response.headers['whochanged-archived'] === 'loading';
+      if (!loading || attempt >= ARCHIVE_ATTEMPTS) {
+        this.#tellArchived(response);
+        return response;
+      }
+      if (attempt === 0) this.#note('this is being read from the archive, which takes a while');
+      response.resume();
+      await new Promise((done) => setTimeout(done, wait * 1000));
+    }
+  }
+
+  /** What an answer says of the archive, for a person; on stderr, once. */
+  #tellArchived({ headers }: IncomingMessage): void {
+    const told = headers['whochanged-archived'];
+    if (told === undefined || this.#told) return;
+    this.#told = true;
+    if (told === 'read') this.#note('events of the archive were read for this');
+    else if (typeof told === 'string' && told.startsWith('before '))
+      this.#note(`what is older than ${told.slice(7)} lies in the archive: ask with --since to read it`);
+  }
+
+  #note(text: string): void {
+    process.stderr.write(`whochanged: ${text}\n`);
   }
 
   async #answer<T>(response: IncomingMessage): Promise<T> {

@@ -15,6 +15,8 @@ export const ERROR_STATUS = {
   overloaded: 503,
   store_unavailable: 503,
   identity_unavailable: 503,
+  archive_loading: 503,
+  archive_unavailable: 503,
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_STATUS;

@@ -197,6 +197,11 @@ export async function start(
     hookSecrets: openHookSecrets(config.hooksFile, log),
     repoProtocols: config.git.protocols,
     judging,
+    archive: archive && {
+      reader: archive,
+      loadMaxEvents: config.retention.loadMaxEvents,
+      loadedSeconds: config.retention.loadedSeconds,
+    },
     spoolStatus: ingest?.spoolStatus,
     sourcesChanged: () => {
       void ingest?.webhook.registry.refresh();

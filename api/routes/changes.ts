@@ -31,7 +31,7 @@ import { streamRows } from '../../store/queries/stream.js';
 import { findVerdictsOf } from '../../store/queries/verdicts.js';
 import type { Api } from '../api.js';
 import { changeItem } from '../change-item.js';
-import { ChangeSchema, pageSchema, words } from '../change-schema.js';
+import { ArchivedFlag, ChangeSchema, pageSchema, words } from '../change-schema.js';
 import { csvHeader, csvLine } from '../csv.js';
 import { readTime, readWindow } from '../times.js';
 import { LinkSchema, linkItem, VerdictSchema, verdictItem } from '../verdict-schema.js';
@@ -324,6 +324,7 @@ export function changeRoutes({ server, deps, auth }: Api): void {
   });
   const Detail = Type.Object({
     ...ChangeSchema.properties,
+    archived: ArchivedFlag,
     requested: Type.Optional(Type.Array(Type.String(), { description: 'the fields that the patch names' })),
     decision: Type.Optional(
       Type.Object({ decision: Type.Optional(Type.String()), reason: Type.Optional(Type.String()) }),

@@ -9,7 +9,7 @@ import { type EventRow, findEvent, findEvents, findRawEvent } from '../../store/
 import { findFindings } from '../../store/queries/findings.js';
 import type { Api } from '../api.js';
 import { actorItem, objectItem } from '../change-item.js';
-import { ActorSchema, ObjectSchema, pageSchema, words } from '../change-schema.js';
+import { ActorSchema, ArchivedFlag, ObjectSchema, pageSchema, words } from '../change-schema.js';
 import { readTime } from '../times.js';
 import { PageQuery } from './changes.js';
 
@@ -110,6 +110,7 @@ export function eventRoutes({ server, auth }: Api): void {
 
   const One = Type.Object({
     ...EventSchema.properties,
+    archived: ArchivedFlag,
     digest: Type.String({ description: 'SHA-256 of the canonical redacted event' }),
     digestVerified: Type.Boolean({ description: 'what is stored still has that digest' }),
     raw: Type.Unknown({ description: 'the redacted audit.k8s.io Event' }),

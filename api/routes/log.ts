@@ -4,6 +4,7 @@ import { Type } from 'typebox';
 import { WhochangedError } from '../../core/errors.js';
 import { parseVerifierKey, type VerifierKey } from '../../core/log/note.js';
 import { findAccessEvent } from '../../store/access-events.js';
+import type { ArchiveReader } from '../../store/archive/files.js';
 import { findTerminalEvent } from '../../store/log/change-event.js';
 import { findCheckpoints, findKeys, findLatestCheckpoint } from '../../store/log/checkpoints.js';
 import { type Inclusion, proveConsistency } from '../../store/log/proofs.js';
@@ -94,7 +95,9 @@ export function logRoutes({ server, deps, auth }: Api): void {
     },
     async (_request, reply) => {
       const keys = (await findKeys(deps.pool)).map((key) => parseVerifierKey(key.verifierKey));
-      return reply.type('application/x-ndjson').send(Readable.from(verdictLines(deps.pool, keys)));
+      return reply
+        .type('application/x-ndjson')
+        .send(Readable.from(verdictLines(deps.pool, keys, deps.archive?.reader)));
     },
   );
 
@@ -223,7 +226,11 @@ export function logRoutes({ server, deps, auth }: Api): void {
 }
 
 /** What verifyLedger tells, as lines, while it goes on. */
-async function* verdictLines(pool: Pool, keys: VerifierKey[]): AsyncGenerator<string> {
+async function* verdictLines(
+  pool: Pool,
+  keys: VerifierKey[],
+  archive: ArchiveReader | undefined,
+): AsyncGenerator<string> {
   const lines: string[] = [];
   let wake: () => void = () => undefined;
   const tell = (line: object) => {
@@ -237,6 +244,7 @@ async function* verdictLines(pool: Pool, keys: VerifierKey[]): AsyncGenerator<st
     [],
     (problem) => tell({ problem }),
     (records) => tell({ records }),
+    archive,
   ).finally(() => {
     ended = true;
     wake();

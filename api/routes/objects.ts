@@ -17,7 +17,14 @@ import { findHistory, findObjects, findState, type StateRow } from '../../store/
 import type { Store } from '../../store/tenant.js';
 import type { Api } from '../api.js';
 import { changeItem, objectItem } from '../change-item.js';
-import { ChangeSchema, FieldChangeSchema, ObjectSchema, pageSchema, words } from '../change-schema.js';
+import {
+  ArchivedFlag,
+  ChangeSchema,
+  FieldChangeSchema,
+  ObjectSchema,
+  pageSchema,
+  words,
+} from '../change-schema.js';
 import { readTime } from '../times.js';
 import { PageQuery } from './changes.js';
 
@@ -30,6 +37,7 @@ const Params = Type.Object({
 });
 
 const StateSchema = Type.Object({
+  archived: ArchivedFlag,
   exists: words(['yes', 'no', 'unknown']),
   object: Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()], {
     description: 'the state; of a deleted object its last one',
@@ -187,6 +195,7 @@ export function objectRoutes({ server, auth }: Api): void {
 
   const CompareQuery = Type.Object({ from: Type.String(), to: Type.Optional(Type.String()) });
   const Compared = Type.Object({
+    archived: ArchivedFlag,
     from: StateSchema,
     to: StateSchema,
     diff: Type.Union([Type.Array(FieldChangeSchema), Type.Null()]),

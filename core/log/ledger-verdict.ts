@@ -5,6 +5,10 @@ export interface LedgerVerdict {
   problems: number;
   /** Records of each kind that were compared with their leaves. */
   records: Record<LeafType, number>;
+  /** Events that were read from the archive and compared with their leaves. */
+  archivedEvents: number;
+  /** Places of archived events that were not compared, since no archive was there to read. */
+  unchecked: number;
   /** Leaves of the log. */
   size: number;
   /** Leaves under a checkpoint that holds. */
@@ -20,8 +24,12 @@ export function describeLedgerVerdict({
   size,
   provenSize,
   waiting,
+  archivedEvents,
+  unchecked,
 }: LedgerVerdict): string {
   const kinds = `${records.event} events, ${records.verdict} verdicts, ${records.access} access events`;
+  const archived = archivedEvents > 0 ? `, ${archivedEvents} archived events` : '';
+  const open = unchecked > 0 ? `, ${unchecked} archived events not checked for want of the archive` : '';
   const outcome = problems === 0 ? 'it holds' : `${problems} problems`;
-  return `${kinds}, ${size} leaves, ${provenSize} of them signed, ${waiting} records waiting for a place: ${outcome}`;
+  return `${kinds}${archived}${open}, ${size} leaves, ${provenSize} of them signed, ${waiting} records waiting for a place: ${outcome}`;
 }

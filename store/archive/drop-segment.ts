@@ -4,6 +4,7 @@ import { deleteChanges, deleteEvents, lockChanges, lockEvents } from './due-rows
 import type { ArchiveReader } from './files.js';
 import type { Row } from './parquet.js';
 import { rowText, SegmentReader } from './segment-files.js';
+import { withSegment } from './segment-lock.js';
 import { moveSegment, type Segment } from './segments.js';
 
 /** Rows that are deleted in one transaction. */
@@ -23,6 +24,15 @@ export interface Dropped {
  * @throws ArchiveError, or the archive's error, before a row is deleted that could not be read
  */
 export async function dropSegment(
+  client: ClientBase,
+  archive: ArchiveReader,
+  segment: Segment,
+  signal: AbortSignal,
+): Promise<Dropped | undefined> {
+  return withSegment(client, segment.id, () => drop(client, archive, segment, signal));
+}
+
+async function drop(
   client: ClientBase,
   archive: ArchiveReader,
   segment: Segment,

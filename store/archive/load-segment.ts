@@ -7,6 +7,7 @@ import { type ArchivedColumn, CHANGE_COLUMNS, EVENT_TABLE_COLUMNS } from './colu
 import type { ArchiveReader } from './files.js';
 import type { Row } from './parquet.js';
 import { type ArchivedBody, SegmentReader } from './segment-files.js';
+import { withSegment } from './segment-lock.js';
 import { moveSegment, type Segment } from './segments.js';
 
 const ROWS_AT_ONCE = 1000;
@@ -21,8 +22,12 @@ export async function loadSegment(
   archive: ArchiveReader,
   segment: Segment,
 ): Promise<void> {
-  if (segment.state === 'archived' && !(await moveSegment(client, segment.id, ['archived'], 'loading')))
-    return;
+  await withSegment(client, segment.id, () => load(client, archive, segment));
+}
+
+async function load(client: ClientBase, archive: ArchiveReader, segment: Segment): Promise<void> {
+  // One that was being dropped when whoever did it broke off is put back as well.
+  if (!(await moveSegment(client, segment.id, ['archived', 'loading', 'dropping'], 'loading'))) return;
   const months = new Set<number>();
   for (const time of [segment.since, segment.until]) months.add(monthOf(parseMicros(time)!));
   for (let month = Math.min(...months); month <= Math.max(...months); month++)

@@ -1,14 +1,17 @@
 import type { Pool } from 'pg';
 import type { LedgerVerdict } from '../../core/log/ledger-verdict.js';
 import type { VerifierKey } from '../../core/log/note.js';
+import type { ArchiveReader } from '../archive/files.js';
 import { createKysely } from '../database.js';
 import { loggedAccessEvents, loggedEvents, loggedVerdicts } from './logged-rows.js';
-import { type LoggedRows, verifyRecords } from './verify-records.js';
+import { ArchivedEvents } from './verify-archived.js';
+import { type Damage, type LoggedRows, verifyRecords } from './verify-records.js';
 import { verifyTree } from './verify-tree.js';
 
 /**
  * Checks the whole ledger: the tree against signed checkpoints, then every record against its leaf. `tell` is given
- * each problem as it is found, and `progress` how far it is.
+ * each problem as it is found, and `progress` how far it is. Events that were archived are read from there; without an
+ * archive they count as unchecked.
  */
 export async function verifyLedger(
   pool: Pool,
@@ -16,11 +19,16 @@ export async function verifyLedger(
   copies: readonly string[],
   tell: (problem: string) => void,
   progress: (records: number) => void,
+  archive?: ArchiveReader,
 ): Promise<LedgerVerdict> {
   let problems = 0;
   const say = (problem: string) => {
     problems++;
     tell(problem);
+  };
+  const sayDamage = ({ kind, type, cluster, seq, index, detail }: Damage) => {
+    const where = cluster === '' ? '' : ` of ${cluster}`;
+    say(`${kind}: ${type} ${seq}${where}${index === undefined ? '' : `, place ${index}`}: ${detail}`);
   };
   const client = await pool.connect();
   let waiting: number;
@@ -43,7 +51,7 @@ export async function verifyLedger(
   );
   const records: LedgerVerdict['records'] = { event: 0, verdict: 0, access: 0 };
   let done = 0;
-  async function check<Row>(logged: LoggedRows<Row>): Promise<void> {
+  async function check<Row>(logged: LoggedRows<Row>, archived?: ArchivedEvents): Promise<void> {
     const before = records[logged.type];
     const start = done;
     const counted = (count: number) => {
@@ -51,14 +59,19 @@ export async function verifyLedger(
       done = start + count;
       progress(done);
     };
-    const where = logged.cluster.name === '' ? '' : ` of ${logged.cluster.name}`;
-    for await (const { kind, type, seq, index, detail } of verifyRecords(pool, db, logged, counted))
-      say(`${kind}: ${type} ${seq}${where}${index === undefined ? '' : `, place ${index}`}: ${detail}`);
+    for await (const found of verifyRecords(pool, db, logged, counted))
+      if (!archived?.claim(found)) sayDamage(found);
   }
+  let archivedEvents = 0;
+  let unchecked = 0;
   for (const cluster of clusters.rows) {
-    await check(loggedEvents(cluster));
+    const archived = new ArchivedEvents(pool, cluster, archive);
+    await check(loggedEvents(cluster), archived);
+    for await (const found of archived.verify()) sayDamage(found);
+    archivedEvents += archived.checked;
+    unchecked += archived.unchecked;
     await check(loggedVerdicts(cluster));
   }
   await check(loggedAccessEvents());
-  return { problems, records, size, provenSize, waiting };
+  return { problems, records, archivedEvents, unchecked, size, provenSize, waiting };
 }

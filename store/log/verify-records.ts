@@ -6,7 +6,7 @@ import { streamRows } from '../queries/stream.js';
 import type { Database } from '../schema.js';
 import { tileLoader } from './sequence.js';
 
-export type DamageKind = 'altered' | 'removed' | 'added' | 'reordered' | 'log_damaged';
+export type DamageKind = 'altered' | 'removed' | 'added' | 'reordered' | 'log_damaged' | 'archive_damaged';
 
 /** A record that is not what the proof log says. */
 export interface Damage {
@@ -20,7 +20,8 @@ export interface Damage {
   detail: string;
 }
 
-interface Run {
+/** Places of the log that hold consecutive numbers. */
+export interface Run {
   firstIndex: number;
   firstSeq: number;
   count: number;
@@ -89,7 +90,8 @@ async function* counted<Row>(
   progress(count);
 }
 
-async function readRuns(client: ClientBase, type: LeafType, clusterID: number): Promise<Run[]> {
+/** Every run of one kind and cluster, in the order of numbers. */
+export async function readRuns(client: ClientBase, type: LeafType, clusterID: number): Promise<Run[]> {
   const { rows } = await client.query<{ first_index: string; first_seq: string; count: number }>(
     'select first_index, first_seq, count from log_runs where type = $1 and cluster_id = $2 order by first_seq',
     [type, clusterID],
@@ -119,7 +121,7 @@ async function isPlacedOrWaiting(
 }
 
 /** The stored hash of a leaf, its tiles read one at a time. */
-function leafReader(client: ClientBase): (index: number) => Promise<Buffer | undefined> {
+export function leafReader(client: ClientBase): (index: number) => Promise<Buffer | undefined> {
   const load = tileLoader(client);
   let held: { index: number; hashes: Uint8Array | undefined } | undefined;
   return async (index) => {

@@ -76,6 +76,7 @@ beforeAll(async () => {
       git: undefined,
       people: peopleOf(new Identities([])),
     },
+    archive: undefined,
     spoolStatus: undefined,
     hookSecrets: () => NO_HOOK_SECRETS,
     sourcesChanged: () => undefined,

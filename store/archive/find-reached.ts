@@ -1,0 +1,65 @@
+import type { Pool } from 'pg';
+import type { EventClass } from '../../core/vocabulary.js';
+import { findSegments, type Segment } from './segments.js';
+
+/** What a question reaches: of these clusters, this time (RFC 3339, half-open) and these classes; undefined: all. */
+export interface Reach {
+  clusterIDs: readonly number[];
+  since: string | undefined;
+  until: string | undefined;
+  classes: readonly EventClass[] | undefined;
+}
+
+type Queryable = Pick<Pool, 'query'>;
+
+/** Segments that a question about a time reaches. */
+export function findReached(client: Queryable, reach: Reach): Promise<Segment[]> {
+  return findSegments(
+    client as Pool,
+    `cluster_id = any($1::integer[]) and ($2::timestamptz is null or until > $2) and ($3::timestamptz is null or since < $3)
+      and ($4::event_class[] is null or classes && $4::event_class[])`,
+    [reach.clusterIDs, reach.since ?? null, reach.until ?? null, reach.classes ?? null],
+  );
+}
+
+/** Segments that tell of an object: of its whole history. */
+export function findSegmentsOfObject(
+  client: Queryable,
+  clusterID: number,
+  objectID: string,
+): Promise<Segment[]> {
+  return findSegments(
+    client as Pool,
+    `cluster_id = $1 and id in (select segment_id from archive_objects where cluster_id = $1 and object_id = $2)`,
+    [clusterID, objectID],
+  );
+}
+
+/** Those that may hold what an object was at a time: a version that is newer than the last one before it in the database. */
+export function findSegmentsOfState(
+  client: Queryable,
+  clusterID: number,
+  objectID: string,
+  at: string,
+): Promise<Segment[]> {
+  return findSegments(
+    client as Pool,
+    `cluster_id = $1 and id in (select segment_id from archive_objects where cluster_id = $1 and object_id = $2)
+      and since <= $3
+      and until > coalesce((select at from changes where cluster_id = $1 and object_id = $2 and after_certainty is not null
+                               and at <= $3 order by at desc limit 1), '-infinity')`,
+    [clusterID, objectID, at],
+  );
+}
+
+/** The end of the newest segment that isn't in the database now, of what a question reaches. */
+export async function findArchivedUntil(client: Queryable, reach: Reach): Promise<string | undefined> {
+  const { rows } = await client.query<{ until: string | null }>(
+    `select max(until) as until from archive_segments
+      where state in ('archived', 'loading', 'dropping') and cluster_id = any($1::integer[])
+        and ($2::timestamptz is null or until > $2) and ($3::timestamptz is null or since < $3)
+        and ($4::event_class[] is null or classes && $4::event_class[])`,
+    [reach.clusterIDs, reach.since ?? null, reach.until ?? null, reach.classes ?? null],
+  );
+  return rows[0]?.until ?? undefined;
+}

@@ -1,0 +1,159 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Answer, allItems, ask } from '../harness/api-client.js';
+import { Cluster, eventList } from '../harness/events.js';
+import { type RunningApi, startApi } from '../harness/running-api.js';
+import { startS3, type TestS3 } from '../harness/s3.js';
+import { type S3Proxy, startS3Proxy } from '../harness/s3-proxy.js';
+
+const SINCE = '?since=2026-03-02T00:00:00Z&until=2026-03-03T00:00:00Z';
+const WEB = '/v1/objects/default/apps/deployments/shop/web';
+
+let s3: TestS3;
+let proxy: S3Proxy;
+let api: RunningApi;
+/** Answers from before anything was archived. */
+const before: Record<string, unknown> = {};
+let first: string;
+let firstEvent: string;
+
+async function run(job: string): Promise<Answer> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const answer = await ask(api, `/v1/jobs/${job}/run`, { method: 'POST' });
+    if (answer.status !== 409) return answer;
+    await new Promise((done) => setTimeout(done, 100));
+  }
+  throw new Error(`${job} did not end`);
+}
+
+/** Questions are over, and what they had loaded goes again. */
+async function archive(): Promise<void> {
+  await api.query('update archive_segments set asked_until = null');
+  expect((await run('retention')).json.error).toBeUndefined();
+}
+
+const hot = async () =>
+  Number(
+    ((await api.query('select count(*) from changes')) as never as { rows: [{ count: string }] }).rows[0]
+      .count,
+  );
+
+const QUESTIONS = () => [
+  `/v1/changes${SINCE}`,
+  `/v1/changes${SINCE}&actor=alice@example.com&limit=2`,
+  `/v1/changes/${first}`,
+  `/v1/events/${firstEvent}`,
+  `/v1/events${SINCE}`,
+  `${WEB}/history`,
+  `${WEB}/state?at=2026-03-02T09:00:05Z`,
+  `${WEB}/compare?from=2026-03-02T09:00:02Z&to=2026-03-02T09:00:05Z`,
+  `/v1/changes.ndjson${SINCE}`,
+];
+
+/** An answer without what it says of the archive, and of what is not its subject. */
+function told({ json, text }: Answer): unknown {
+  if (json === undefined) return text;
+  const { archived, completeness, ...rest } = json;
+  return rest;
+}
+
+beforeAll(async () => {
+  s3 = await startS3();
+  proxy = await startS3Proxy(s3.endpoint);
+  const bucket = await s3.createBucket();
+  api = await startApi({
+    WHOCHANGED_ARCHIVE_URL: `s3://${bucket}/a/?endpoint=${proxy.endpoint}&pathStyle=true`,
+    WHOCHANGED_RETENTION: 'all=30d',
+  });
+  const cluster = new Cluster();
+  const events = [1, 2, 3, 4].map((n) =>
+    cluster.deployment(n === 1 ? 'create' : 'update', 'web', { image: `web:${n}`, replicas: n }),
+  );
+  const foreign = [1, 2].map((n) =>
+    cluster.write(
+      n === 1 ? 'create' : 'update',
+      { resource: 'configmaps', namespace: 'vault', name: 'vault-settings' },
+      { kind: 'ConfigMap', data: { mode: `vault-${n}` } },
+    ),
+  );
+  await api.post(eventList([...events, ...foreign]));
+  await run('attribute');
+  await run('checkpoint');
+  const all = await allItems(api, '/v1/changes?order=asc', 100);
+  first = all[0].id;
+  firstEvent = (await ask(api, `/v1/changes/${first}`)).json.events[0].eventID;
+  for (const question of QUESTIONS()) before[question] = told(await ask(api, question));
+  await archive();
+}, 120_000);
+afterAll(async () => {
+  await api.stop();
+  await proxy.stop();
+  await s3.stop();
+});
+
+describe('an archived period', () => {
+  it('is answered as ever, and said to be', async () => {
+    // The newest versions of two objects are in force.
+    expect(await hot()).toBe(2);
+    for (const question of QUESTIONS()) {
+      await archive();
+      const answer = await ask(api, question);
+      expect([question, answer.status, answer.headers.get('whochanged-archived')]).toEqual([
+        question,
+        200,
+        'read',
+      ]);
+      expect([question, told(answer)]).toEqual([question, before[question]]);
+      if (answer.json) expect(answer.json.archived).toEqual(answer.json.items ? { read: true } : true);
+    }
+  });
+
+  it('is told of where a list has no beginning, and is not read for it', async () => {
+    await archive();
+    const { json, headers } = await ask(api, '/v1/changes');
+    expect(json.items).toHaveLength(2);
+    expect(json.archived).toEqual({ read: false, before: expect.stringMatching(/^2026-03-02T09:00:/) });
+    expect(headers.get('whochanged-archived')).toBe(`before ${json.archived.before}`);
+    expect(await hot()).toBe(2);
+    // A page that ends before it is whole.
+    expect((await ask(api, '/v1/changes?since=2026-10-01T00:00:00Z')).json.archived).toBeUndefined();
+    const listed = await api.cli([
+      'changes',
+      '--since',
+      '2026-03-02T00:00:00Z',
+      '--until',
+      '2026-03-03T00:00:00Z',
+    ]);
+    expect(listed.stderr).toContain('events of the archive were read for this');
+    expect((await api.cli(['changes'])).code).toBe(0);
+  });
+
+  it('shows a tenant its own alone', async () => {
+    const body = { name: 'team', role: 'reader', clusters: ['default'], namespaces: ['shop'] };
+    const { token } = (await ask(api, '/v1/tokens', { method: 'POST', body })).json;
+    await archive();
+    const { json, text } = await ask(api, `/v1/changes${SINCE}`, { token });
+    expect(json.items).toHaveLength(4);
+    expect(text).not.toContain('vault');
+  });
+
+  it('is proven by the archive: the log holds, and a removed event still is one', async () => {
+    await archive();
+    const verify = () => api.cli(['verify-log']);
+    expect((await verify()).stdout).toMatch(/2 events, .* 4 archived events, .*: it holds\n$/);
+    await api.query('delete from events where seq = (select min(seq) from events)');
+    expect(await verify()).toMatchObject({
+      code: 1,
+      stdout: expect.stringMatching(/removed: event \d+ of default.*neither the table nor the archive has/),
+    });
+  });
+
+  it('that can\u2019t be read is an error, never an empty answer', async () => {
+    await archive();
+    proxy.treat(({ method }) => (method === 'GET' ? { status: 403, code: 'AccessDenied' } : undefined));
+    const { status, json } = await ask(api, `/v1/changes${SINCE}`);
+    expect([status, json.code]).toEqual([503, 'archive_unavailable']);
+    expect(JSON.stringify(json)).not.toContain('s3://');
+    proxy.treat(() => undefined);
+    expect((await ask(api, `/v1/changes${SINCE}`)).json.items).toHaveLength(6);
+  });
+});
