@@ -210,7 +210,8 @@ class ZstdDecoder implements Decoder {
   readonly sliceBytes = ZSTD_SLICE;
   #output: Buffer[] = [];
   readonly #stream = new Decompress((data) => {
-    if (data.length > 0) this.#output.push(Buffer.from(data.buffer, data.byteOffset, data.length));
+    // A copy: what it gives lies in the window that it goes on with.
+    if (data.length > 0) this.#output.push(Buffer.from(data));
   });
 
   async push(slice: Buffer): Promise<Decoded> {

@@ -7,11 +7,12 @@ import type { Acceptances, BodyAcceptance, Taken } from './acceptance/acceptance
 import { type Damage, decompress, isDamage } from './decompress.js';
 import type { DurableWriter } from './durable-writer.js';
 import type { Format } from './formats/format.js';
+import { GatheredPieces } from './gathered-pieces.js';
 import type { InFlight } from './in-flight.js';
 import { countEvents, type IngestMetrics } from './metrics.js';
 import { type Part, Parts } from './parts.js';
 
-/** What is given to be decoded at once: posts that come meanwhile get their turn in between. */
+/** What is taken of a piece at once: posts that come meanwhile get their turn in between. */
 const CHUNK_BYTES = 64 * 1024;
 const MAX_PAUSE_MS = 5000;
 /** Damage beyond so many places of one object is counted and not kept one by one. */
@@ -85,6 +86,7 @@ class Reading {
   readonly #endOf: EndOf;
   readonly #parts: Parts;
   readonly #receivedAt = Date.now() * 1000;
+  readonly #gathered = new GatheredPieces();
   readonly #damages: string[] = [];
   readonly #totals = { events: 0, quarantined: 0, skipped: 0, salvaged: 0 };
   #stored = 0;
@@ -130,9 +132,16 @@ class Reading {
   async #take(piece: Buffer): Promise<void> {
     for (let at = 0; at < piece.length; at += CHUNK_BYTES) {
       const chunk = piece.subarray(at, at + CHUNK_BYTES);
+      // Whoever waits for room must not sit on what could be durable already.
+      if (!this.#reader.inFlight.fits(chunk.length)) await this.#passOn();
       await this.#parts.hold(chunk.length);
-      await this.#add(await this.#acceptance.push(chunk));
+      if (this.#gathered.add(chunk)) await this.#passOn();
     }
+  }
+
+  async #passOn(): Promise<void> {
+    const piece = this.#gathered.take();
+    if (piece) await this.#add(await this.#acceptance.push(piece));
   }
 
   async #add(taken: Taken): Promise<void> {
@@ -150,6 +159,7 @@ class Reading {
   }
 
   async #endAcceptance(): Promise<void> {
+    await this.#passOn();
     const last = await this.#acceptance.end();
     await this.#add(last);
     this.#format = last.format ?? this.#format;

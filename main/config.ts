@@ -151,7 +151,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       maxItemBytes: reader.integer('WHOCHANGED_INGEST_MAX_EVENT_BYTES', 16 * MIB, 1024, 512 * MIB),
       maxInFlightBytes: reader.integer('WHOCHANGED_INGEST_MAX_IN_FLIGHT_BYTES', 24 * MIB, MIB, 4096 * MIB),
       maxWaitMs: reader.integer('WHOCHANGED_INGEST_MAX_WAIT_MS', 15_000, 0, 600_000),
-      bodyCacheBytes: reader.integer('WHOCHANGED_INGEST_BODY_CACHE_BYTES', 24 * MIB, 0, 4096 * MIB),
+      bodyCacheBytes: reader.integer('WHOCHANGED_INGEST_BODY_CACHE_BYTES', 16 * MIB, 0, 4096 * MIB),
       threads: reader.integer('WHOCHANGED_INGEST_THREADS', availableParallelism() > 1 ? 1 : 0, 0, 32),
     },
     credentialsDir: resolve(reader.text('WHOCHANGED_CREDENTIALS_DIR', join(dataDir, 'credentials'))),
@@ -188,7 +188,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       bodySeconds: reader.integer('WHOCHANGED_BODY_TIMEOUT_SECONDS', 300, 1, 86_400),
       stalledSeconds: reader.integer('WHOCHANGED_STALLED_TIMEOUT_SECONDS', 60, 1, 86_400),
     },
-    heapGrowthPercent: reader.integer('WHOCHANGED_HEAP_GROWTH_PERCENT', 25, 0, 1000),
+    heapGrowthPercent: reader.integer('WHOCHANGED_HEAP_GROWTH_PERCENT', 20, 0, 1000),
     logLevel: reader.oneOf('WHOCHANGED_LOG_LEVEL', 'info', LOG_LEVELS),
   };
 

@@ -6,7 +6,7 @@ import { unpackTaken } from './message.js';
 import type { FromThread, ThreadData, ToThread } from './thread.js';
 
 /** A thread's heap, in MiB: what accepting leaves behind is short-lived. */
-const HEAP = { maxYoungGenerationSizeMb: 24, maxOldGenerationSizeMb: 256 };
+const HEAP = { maxYoungGenerationSizeMb: 12, maxOldGenerationSizeMb: 256 };
 
 /** How long a thread must have lasted to be replaced at once: one that can't start must not be started all the time. */
 const MIN_LIFE_MS = 10_000;

@@ -4,6 +4,7 @@ import { WhochangedError } from '../../core/errors.js';
 import type { SourceCredentials } from '../../store/sources.js';
 import type { Acceptances, BodyAcceptance } from '../acceptance/acceptance.js';
 import type { DurableWriter } from '../durable-writer.js';
+import { GatheredPieces } from '../gathered-pieces.js';
 import type { InFlight } from '../in-flight.js';
 import { countEvents, type IngestMetrics } from '../metrics.js';
 import { type Part, Parts } from '../parts.js';
@@ -75,9 +76,6 @@ function decompressed(body: Readable, encoding: string | undefined): Readable {
   return body.pipe(gunzip);
 }
 
-/** Pieces are handed on in this many bytes at least: each passing to a thread and back has its price. */
-const MIN_PIECE_BYTES = 192 * 1024;
-
 /** One body on its way. */
 class BodyReading {
   readonly #source: SourceCredentials;
@@ -86,9 +84,8 @@ class BodyReading {
   readonly #parts: Parts;
   readonly #receivedAt = Date.now() * 1000;
   readonly #result: Received = { events: 0, stored: 0, duplicates: 0, quarantined: 0, spooled: 0 };
+  readonly #gathered = new GatheredPieces();
   #bytes = 0;
-  #gathered: Buffer[] = [];
-  #gatheredBytes = 0;
 
   constructor(source: SourceCredentials, receiver: Receiver) {
     this.#source = source;
@@ -111,17 +108,12 @@ class BodyReading {
     // Whoever waits for room must not sit on what could be durable already.
     if (!this.#receiver.inFlight.fits(chunk.length)) await this.#passOn();
     await this.#parts.hold(chunk.length);
-    this.#gathered.push(chunk);
-    this.#gatheredBytes += chunk.length;
-    if (this.#gatheredBytes >= MIN_PIECE_BYTES) await this.#passOn();
+    if (this.#gathered.add(chunk)) await this.#passOn();
   }
 
   async #passOn(): Promise<void> {
-    if (this.#gathered.length === 0) return;
-    const piece = this.#gathered.length === 1 ? this.#gathered[0]! : Buffer.concat(this.#gathered);
-    this.#gathered = [];
-    this.#gatheredBytes = 0;
-    await this.#parts.add(await this.#acceptance.push(piece));
+    const piece = this.#gathered.take();
+    if (piece) await this.#parts.add(await this.#acceptance.push(piece));
   }
 
   async #makeDurable({ accepted, rejections }: Part): Promise<void> {
