@@ -9,6 +9,7 @@ import { commitCommand } from './commands/commit.js';
 import { completenessCommands } from './commands/completeness.js';
 import { driftCommands } from './commands/drift.js';
 import { gateCommands } from './commands/gate.js';
+import { holdCommands } from './commands/holds.js';
 import { hostCommands } from './commands/hosts.js';
 import { identityCommands } from './commands/identities.js';
 import { importCommand } from './commands/import.js';
@@ -20,6 +21,7 @@ import { pullRequestCommand } from './commands/pull-request.js';
 import { quarantineCommands } from './commands/quarantine.js';
 import { reportCommands } from './commands/report.js';
 import { repoCommands } from './commands/repos.js';
+import { retentionCommand } from './commands/retention.js';
 import { sourceCommands } from './commands/sources.js';
 import { tailCommand } from './commands/tail.js';
 import { ticketCommands } from './commands/tickets.js';
@@ -83,6 +85,8 @@ export function createProgram(name: string, version: string): Command {
   identityCommands(program);
   logCommands(program);
   reportCommands(program);
+  holdCommands(program);
+  retentionCommand(program);
   return program;
 }
 

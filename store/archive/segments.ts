@@ -177,3 +177,28 @@ export async function askForSegments(
     [ids, seconds],
   );
 }
+
+/** Segments of one cluster in one state. */
+export interface SegmentTotals {
+  cluster: string;
+  state: SegmentState;
+  segments: number;
+  events: number;
+  bytes: number;
+  since: string;
+  until: string;
+  error: string | null;
+}
+
+export async function findSegmentTotals(client: Queryable): Promise<SegmentTotals[]> {
+  const { rows } = await client.query<
+    Record<'events' | 'bytes', string> & Omit<SegmentTotals, 'events' | 'bytes'>
+  >(
+    `select k.name as cluster, s.state, count(*)::int as segments, sum(s.events) as events, min(s.since) as since,
+            max(s.until) as until, max(s.error) as error,
+            sum((s.files->'events'->>'bytes')::bigint + (s.files->'changes'->>'bytes')::bigint
+                + (s.files->'bodies'->>'bytes')::bigint) as bytes
+       from archive_segments s join clusters k on k.id = s.cluster_id group by k.name, s.state order by k.name, s.state`,
+  );
+  return rows.map((row) => ({ ...row, events: Number(row.events), bytes: Number(row.bytes) }));
+}

@@ -157,3 +157,65 @@ describe('an archived period', () => {
     expect((await ask(api, `/v1/changes${SINCE}`)).json.items).toHaveLength(6);
   });
 });
+
+describe('a legal hold', () => {
+  it('is made and released by admins alone, and both are recorded', async () => {
+    const { token } = (
+      await ask(api, '/v1/tokens', { method: 'POST', body: { name: 'op', role: 'operator' } })
+    ).json;
+    const refused = await ask(api, '/v1/holds', {
+      method: 'POST',
+      token,
+      body: { reason: 'case 1', namespace: 'shop' },
+    });
+    expect(refused.status).toBe(403);
+    const empty = await ask(api, '/v1/holds', { method: 'POST', body: { reason: 'case 1' } });
+    expect([empty.status, empty.json.detail]).toEqual([400, 'nothing is named that is to be held']);
+    const made = await api.cli([
+      'hold',
+      'add',
+      '-n',
+      'vault',
+      '--resource',
+      'cm',
+      '--reason',
+      'case 4711',
+      '-o',
+      'json',
+    ]);
+    expect(JSON.parse(made.stdout)).toMatchObject({
+      namespace: 'vault',
+      resource: 'configmaps',
+      reason: 'case 4711',
+    });
+    const { id } = JSON.parse(made.stdout);
+    await ask(api, `/v1/changes${SINCE}`);
+    await archive();
+    expect(
+      ((await api.query('select distinct namespace from changes order by 1')) as never as { rows: unknown })
+        .rows,
+    ).toEqual([{ namespace: 'shop' }, { namespace: 'vault' }]);
+    expect(
+      Number(
+        (
+          (await api.query(`select count(*) from changes where namespace = 'vault'`)) as never as {
+            rows: [{ count: string }];
+          }
+        ).rows[0].count,
+      ),
+    ).toBe(2);
+    expect((await api.cli(['hold', 'list'])).stdout).toContain('namespace vault, configmaps');
+    expect((await api.cli(['hold', 'release', String(id), '--reason', 'closed'])).stdout).toBe(
+      `hold ${id} is released\n`,
+    );
+    expect((await ask(api, '/v1/holds')).json.items).toEqual([]);
+    expect((await ask(api, '/v1/holds?released=true')).json.items).toMatchObject([
+      { id, releaseReason: 'closed' },
+    ]);
+    const events = (await ask(api, '/v1/access-events?limit=20')).json.items.map(
+      (item: { method: string; target: string }) => `${item.method} ${item.target}`,
+    );
+    expect(events).toEqual(expect.arrayContaining([`POST /v1/holds`, `POST /v1/holds/${id}/release`]));
+    expect((await api.cli(['retention'])).stdout).toMatch(/^policy 1, since .*: change=30d,.*\n/);
+  });
+});
