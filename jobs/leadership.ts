@@ -10,8 +10,8 @@ const HEARTBEAT_MS = 5000;
  *
  * What is trusted: Postgres, to give the lock to one session and to free it when that session ends; and that the
  * connection is a session, so no pooler in transaction mode between. The leader asks every 5 seconds whether its
- * session is still the same and steps down when there is no answer within as long. The server drops a silent leader
- * after about 25 seconds. In between, two processes may both think they lead; that is harmless, since each job takes a
+ * session is still the same and steps down when there is no answer within as long. The server drops a leader whose
+ * machine is gone after about 25 seconds, and one that is there and asks nothing, since it hangs, after `silenceMs`. In between, two processes may both think they lead; that is harmless, since each job takes a
  * lock of its own on the connection it works through.
  */
 export class Leadership {
@@ -19,6 +19,8 @@ export class Leadership {
   readonly #log: JobLog;
   readonly #onGained: () => void;
   readonly #onLost: () => void;
+  readonly #process: string;
+  readonly #silenceMs: number;
   #client: PoolClient | undefined;
   #session = 0;
   #held = false;
@@ -26,11 +28,17 @@ export class Leadership {
   #timer: NodeJS.Timeout | undefined;
   #turn: Promise<void> = Promise.resolve();
 
-  constructor(pool: Pool, log: JobLog, events: { onGained: () => void; onLost: () => void }) {
+  constructor(
+    pool: Pool,
+    log: JobLog,
+    parts: { process: string; silenceMs: number; onGained: () => void; onLost: () => void },
+  ) {
     this.#pool = pool;
     this.#log = log;
-    this.#onGained = events.onGained;
-    this.#onLost = events.onLost;
+    this.#onGained = parts.onGained;
+    this.#onLost = parts.onLost;
+    this.#process = parts.process;
+    this.#silenceMs = parts.silenceMs;
   }
 
   get held(): boolean {
@@ -71,7 +79,7 @@ export class Leadership {
       const client = await this.#pool.connect();
       client.on('error', (error) => this.#drop(error));
       this.#client = client;
-      await keepAlive(client);
+      await keepAlive(client, this.#process, this.#silenceMs);
       this.#session = await sessionOf(client);
     }
     if (!(await tryLead(this.#client)) || this.#stopped) return;

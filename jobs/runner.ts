@@ -1,13 +1,23 @@
+import { randomUUID } from 'node:crypto';
 import { type Logger as CronLogger, createTask, type ScheduledTask } from 'node-cron';
 import type { Pool, PoolClient } from 'pg';
 import type { Registry } from 'prom-client';
 import { WhochangedError } from '../core/errors.js';
-import { appendJobRun, findLastSuccesses, type JobRun, releaseJob, tryLockJob } from '../store/job-runs.js';
+import {
+  appendJobRun,
+  endStalledRun,
+  findLastSuccesses,
+  type JobRun,
+  releaseJob,
+  tryLockJob,
+} from '../store/job-runs.js';
 import type { Job, JobLog } from './job.js';
 import { Leadership } from './leadership.js';
 import { createJobMetrics, type JobMetrics } from './metrics.js';
 
 const MAX_ERROR_TEXT = 1000;
+/** A leader asks every five seconds: one that asked nothing for so long hangs. */
+const SILENCE_MS = 20_000;
 
 export interface RunnerOptions {
   /** Direct connections to Postgres. The runner keeps one, and takes one more per job at work. */
@@ -15,6 +25,8 @@ export interface RunnerOptions {
   jobs: readonly Job[];
   log: JobLog;
   registry: Registry;
+  /** How long a process may ask nothing of Postgres until others take over. */
+  silenceMs?: number;
 }
 
 /**
@@ -30,6 +42,8 @@ export class JobRunner {
   readonly #running = new Map<string, Promise<unknown>>();
   readonly #again = new Set<string>();
   readonly #stopping = new AbortController();
+  readonly #process = randomUUID().slice(0, 13);
+  readonly #silenceMs: number;
   #tasks: ScheduledTask[] = [];
 
   constructor(options: RunnerOptions) {
@@ -37,7 +51,10 @@ export class JobRunner {
     this.#jobs = new Map(options.jobs.map((job) => [job.name, job]));
     this.#log = options.log;
     this.#metrics = createJobMetrics(options.registry);
+    this.#silenceMs = options.silenceMs ?? SILENCE_MS;
     this.#leadership = new Leadership(options.pool, options.log, {
+      process: this.#process,
+      silenceMs: this.#silenceMs,
       onGained: () => this.#startTasks(),
       onLost: () => this.#stopTasks(),
     });
@@ -175,7 +192,11 @@ export class JobRunner {
     };
     client.on('error', onError);
     try {
-      if (!(await tryLockJob(client, job.name))) return undefined;
+      if (!(await tryLockJob(client, job.name, this.#process))) {
+        if (this.leading && (await endStalledRun(client, job.name, this.#silenceMs)))
+          this.#log.warn({ job: job.name }, 'another process hung in the midst of a job: its run was ended');
+        return undefined;
+      }
       const run = await this.#measure(job, client);
       // What a failed run left open must not take the record of the failure with it.
       if (run.error !== undefined) await client.query('rollback').catch(onError);

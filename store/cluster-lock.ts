@@ -3,11 +3,19 @@ import type { ClientBase } from 'pg';
 /** The first key of the advisory locks that writers of a cluster hold; the second is the cluster's id. */
 export const CLUSTER_LOCK = 7_231_002;
 
+/**
+ * A writer that asks nothing for so long, in the midst of its transaction, hangs, as a process that was paused: the server
+ * ends it, or all other writers of its cluster would wait for as long as it hangs.
+ */
+const SILENCE_MS = 20_000;
+/** As long as who drains a spool waits for Postgres. Bounds a hang in the midst of a COPY, where the server waits for more. */
+const STATEMENT_MS = 300_000;
+
 /** Excludes all other writers of a cluster until this transaction ends: `seq` is then the order of commit. */
 export async function lockCluster(client: ClientBase, clusterID: number): Promise<void> {
   await client.query({
     name: 'lock-cluster',
-    text: 'select pg_advisory_xact_lock($1, $2)',
+    text: `select set_config('idle_in_transaction_session_timeout', '${SILENCE_MS}', true), pg_advisory_xact_lock($1, $2)`,
     values: [CLUSTER_LOCK, clusterID],
   });
 }
@@ -20,9 +28,13 @@ export async function lockCluster(client: ClientBase, clusterID: number): Promis
 export async function beginNumbered(
   client: ClientBase,
   clusterID: number,
+  silenceMs = SILENCE_MS,
 ): Promise<{ firstSeq: number; bodiesEpoch: number }> {
+  const cluster = Math.trunc(clusterID);
   const results = (await client.query(
-    `begin; select pg_advisory_xact_lock(${CLUSTER_LOCK}, ${Math.trunc(clusterID)}); select nextval('ingest_seq') as seq, (select bodies_epoch from clusters where id = ${Math.trunc(clusterID)}) as epoch`,
+    `begin; set local idle_in_transaction_session_timeout = ${Math.trunc(silenceMs)};
+     set local statement_timeout = ${STATEMENT_MS}; select pg_advisory_xact_lock(${CLUSTER_LOCK}, ${cluster});
+     select nextval('ingest_seq') as seq, (select bodies_epoch from clusters where id = ${cluster}) as epoch`,
   )) as unknown as Array<{ rows: Array<{ seq: string; epoch: number }> }>;
   const { seq, epoch } = results.at(-1)!.rows[0]!;
   return { firstSeq: Number(seq), bodiesEpoch: epoch };

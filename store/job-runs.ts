@@ -21,21 +21,53 @@ export async function tryLead(client: ClientBase): Promise<boolean> {
   return rows[0]!.held;
 }
 
+/** How a process' sessions are called, so that the database shows which belong together. */
+const LEAD_SESSION = 'whochanged-lead';
+const JOB_SESSION = 'whochanged-jobs';
+
 /**
- * Makes the server notice within about 25 seconds that a leader's machine is gone, rather than after the two hours that
- * TCP waits by default. Without effect on unix sockets, which notice at once.
+ * Makes the server end the session of a process that is gone or hangs, which frees its lock: within about 25 seconds where
+ * its machine is gone, rather than after the two hours that TCP waits by default (without effect on unix sockets, which
+ * notice at once); after `silenceMs` without a query where the process is there and does nothing, as one that was paused.
+ * @param process a name for it, the same for all of its sessions
  */
-export async function keepAlive(client: ClientBase): Promise<void> {
+export async function keepAlive(client: ClientBase, process: string, silenceMs: number): Promise<void> {
   await client.query(
     'set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3; set tcp_user_timeout = 25000',
   );
+  await client.query(
+    `select set_config('application_name', $1, false), set_config('idle_session_timeout', $2, false)`,
+    [`${LEAD_SESSION} ${process}`, String(silenceMs)],
+  );
+}
+
+/**
+ * Ends the session that holds a job's lock, where it has been idle for `silenceMs` and its process shows no sign of life:
+ * it keeps no session that tries to lead, or leads. Otherwise a process that hangs in mid-run would keep the job from
+ * running anywhere, for as long as it hangs. Jobs are safe to repeat.
+ * @returns whether there was one
+ */
+export async function endStalledRun(client: ClientBase, job: string, silenceMs: number): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `select pg_terminate_backend(a.pid) from pg_locks l join pg_stat_activity a on a.pid = l.pid
+      where l.locktype = 'advisory' and l.granted and a.datname = current_database()
+        and l.database = (select oid from pg_database where datname = current_database())
+        and l.classid = $1 and l.objid = (hashtext($2)::bigint & 4294967295)::oid and l.objsubid = 2
+        and a.application_name like '${JOB_SESSION} %' and a.state like 'idle%'
+        and a.state_change < clock_timestamp() - $3 * interval '1 millisecond'
+        and not exists (
+          select from pg_stat_activity s where s.datname = current_database()
+             and s.application_name = replace(a.application_name, '${JOB_SESSION}', '${LEAD_SESSION}'))`,
+    [JOB_LOCK, job, silenceMs],
+  );
+  return (rowCount ?? 0) > 0;
 }
 
 /** Takes a job's lock for as long as this connection lives, or until releaseJob. False while it runs elsewhere. */
-export async function tryLockJob(client: ClientBase, job: string): Promise<boolean> {
+export async function tryLockJob(client: ClientBase, job: string, process: string): Promise<boolean> {
   const { rows } = await client.query<{ held: boolean }>(
-    'select pg_try_advisory_lock($1, hashtext($2)) as held',
-    [JOB_LOCK, job],
+    `select set_config('application_name', $3, false), pg_try_advisory_lock($1, hashtext($2)) as held`,
+    [JOB_LOCK, job, `${JOB_SESSION} ${process}`],
   );
   return rows[0]!.held;
 }

@@ -1,10 +1,10 @@
-/** A process that runs one job on a database, for tests of leadership: `runner-process.ts URL NAME`. */
+/** A process that runs one job on a database, for tests of leadership: `runner-process.ts URL NAME [SILENCE_MS]`. */
 import { Registry } from 'prom-client';
 import type { Job } from '../../jobs/job.js';
 import { JobRunner } from '../../jobs/runner.js';
 import { createPool } from '../../store/database.js';
 
-const [url, name] = process.argv.slice(2) as [string, string];
+const [url, name, silenceMs] = process.argv.slice(2) as [string, string, string?];
 const pool = createPool({ connectionString: url, poolSize: 4, applicationName: name });
 pool.on('error', () => undefined);
 
@@ -14,7 +14,9 @@ const job: Job = {
   schedule: '* * * * * *',
   async runOnce({ client }) {
     const { rows } = await client.query('insert into marks (process) values ($1) returning id', [name]);
-    await client.query('select pg_sleep(0.4)');
+    await client.query('select pg_sleep(0.3)');
+    // Holding its lock, and asking nothing.
+    await new Promise((done) => setTimeout(done, 100));
     await client.query('update marks set until = clock_timestamp() where id = $1', [rows[0].id]);
     return { rows: 1 };
   },
@@ -25,6 +27,7 @@ const runner = new JobRunner({
   jobs: [job],
   log: { info: silent, warn: silent, error: silent },
   registry: new Registry(),
+  ...(silenceMs !== undefined && { silenceMs: Number(silenceMs) }),
 });
 await runner.start();
 console.log(runner.leading ? 'leading' : 'waiting');

@@ -9,6 +9,7 @@ import { partitionsJob } from '../../jobs/partitions.js';
 import { pruneJobRunsJob } from '../../jobs/prune-job-runs.js';
 import { JobRunner } from '../../jobs/runner.js';
 import { createTestDatabase, type TestDatabase } from '../harness/database.js';
+import { pause } from '../harness/process-group.js';
 
 let database: TestDatabase;
 const cleanups: Array<() => Promise<void>> = [];
@@ -44,6 +45,8 @@ function createRunner(jobs: Job[], registry = new Registry()): JobRunner {
 }
 
 const YEARLY = '0 0 0 1 1 *';
+const MARKS =
+  'create table marks (id bigint generated always as identity, process text, since timestamptz default clock_timestamp(), until timestamptz)';
 
 interface RunRow {
   job: string;
@@ -258,8 +261,8 @@ describe('JobRunner', () => {
 describe('two processes', () => {
   const script = fileURLToPath(new URL('runner-process.ts', import.meta.url));
 
-  async function start(name: string): Promise<{ child: ChildProcess; said: string[] }> {
-    const child = spawn(process.execPath, ['--import', 'tsx', script, database.url, name], {
+  async function start(name: string, ...more: string[]): Promise<{ child: ChildProcess; said: string[] }> {
+    const child = spawn(process.execPath, ['--import', 'tsx', script, database.url, name, ...more], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const said: string[] = [];
@@ -274,9 +277,7 @@ describe('two processes', () => {
   }
 
   it('have one leader, fail over when it is killed, and never overlap', { timeout: 90_000 }, async () => {
-    await database.pool.query(
-      'create table marks (id bigint generated always as identity, process text, since timestamptz default clock_timestamp(), until timestamptz)',
-    );
+    await database.pool.query(MARKS);
     const marks = async () =>
       (
         await database.pool.query<{ process: string; since: string; until: string | null }>(
@@ -314,6 +315,39 @@ describe('two processes', () => {
     const orders = finished.map((mark) => mark.process).join(' ');
     expect(orders).toMatch(/^(one ?)+(two ?)+(three ?)+$/);
   });
+
+  it('take over from one that hangs in the midst of a run, which steps down when it goes on', async () => {
+    await database.pool.query(MARKS);
+    const one = await start('one', '7000');
+    await start('two', '7000');
+    const last = async () =>
+      (
+        await database.pool.query<{ process: string; until: string | null }>(
+          'select process, until from marks order by id desc limit 1',
+        )
+      ).rows[0];
+    // Paused between two queries of a run, so that it holds both the lead and the job.
+    let resume: () => void = () => undefined;
+    await until('paused in a run', async () => {
+      const begun = await last();
+      if (begun?.process !== 'one' || begun.until !== null) return false;
+      await sleep(350);
+      resume = pause(one.child.pid!);
+      if ((await last())!.until === null) return true;
+      resume();
+      return false;
+    });
+    try {
+      await until('the other runs the job', async () => (await last())?.process === 'two', 40);
+    } finally {
+      resume();
+    }
+    await sleep(3000);
+    const { rows } = await database.pool.query<{ process: string }>(
+      'select process from marks order by id desc limit 2',
+    );
+    expect(rows.map((row) => row.process)).toEqual(['two', 'two']);
+  }, 90_000);
 });
 
 describe('the upkeep jobs', () => {
