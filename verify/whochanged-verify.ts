@@ -9,6 +9,7 @@ import { parseS3Place } from '../store/s3-place.js';
 import { readCheckpointCopies } from './checkpoint-copies.js';
 import { readTrustedKeys } from './keys.js';
 import { verifyProof } from './proof.js';
+import { verifyReport } from './report.js';
 
 /** It holds; something was found; it could not be checked. */
 const EXIT = { holds: 0, found: 1, failed: 2 } as const;
@@ -39,6 +40,7 @@ Exit code: 0 it holds, 1 something was altered, 2 it could not be checked.
 
 Examples:
   whochanged-verify proof change.tlog-proof --key-file log.keys
+  whochanged-verify report q3/ --key-file log.keys
   whochanged-verify database --database-url postgres://... --key-file log.keys --checkpoints copies/
   whochanged-verify database --key-file log.keys --checkpoints s3://audit-checkpoints/prod/`,
     );
@@ -56,6 +58,18 @@ Examples:
       for (const line of result.lines) (result.ok ? out : err)(line);
       out(result.ok ? 'it holds' : 'it does not hold');
       process.exitCode = result.ok ? EXIT.holds : EXIT.found;
+    });
+  program
+    .command('report')
+    .description('a report with its proofs: each row that it tells is in the log as it is told')
+    .argument('<FOLDER>', 'what `whochanged report --proofs FOLDER` wrote')
+    .requiredOption('--key-file <file>', 'trusted keys, one a line')
+    .action(async (folder: string, flags: { keyFile: string }) => {
+      const { rows, proofs, problems } = await verifyReport(folder, await readTrustedKeys(flags.keyFile));
+      for (const problem of problems) err(problem);
+      const outcome = problems.length === 0 ? 'it holds' : `${problems.length} problems`;
+      out(`${rows} rows, ${proofs} proofs: ${outcome}`);
+      process.exitCode = problems.length === 0 ? EXIT.holds : EXIT.found;
     });
   program
     .command('database')

@@ -1,11 +1,10 @@
 import { Type } from 'typebox';
 import { STAGES } from '../../core/audit-event.js';
 import { WhochangedError } from '../../core/errors.js';
-import { formatMicros } from '../../core/timestamp.js';
 import { EVENT_CLASSES } from '../../core/vocabulary.js';
 import { findClusters } from '../../store/queries/change-filter.js';
 import { decodeCursor } from '../../store/queries/cursor.js';
-import { type EventRow, findEvent, findEvents, findRawEvent } from '../../store/queries/events.js';
+import { type EventRow, findEvent, findEvents, findRawEvent, recordOf } from '../../store/queries/events.js';
 import { findFindings } from '../../store/queries/findings.js';
 import type { Api } from '../api.js';
 import { actorItem, objectItem } from '../change-item.js';
@@ -132,15 +131,11 @@ export function eventRoutes({ server, auth }: Api): void {
       const row = await findEvent(db, params.eventID);
       if (!row) throw new WhochangedError('not_found', 'no event has this id');
       const { event, digestVerified } = await findRawEvent(db, row);
-      const times = {
-        requestReceivedTimestamp: formatMicros(event.requestReceivedTimestamp),
-        stageTimestamp: formatMicros(event.stageTimestamp),
-      };
       return {
         ...eventItem(row),
         digest: row.digest.toString('hex'),
         digestVerified,
-        raw: { kind: 'Event', ...event, ...times },
+        raw: recordOf(event),
       };
     },
   );

@@ -1,20 +1,32 @@
 import { Readable } from 'node:stream';
 import { type Static, Type } from 'typebox';
 import { WhochangedError } from '../../core/errors.js';
+import { REPORT_COLUMNS } from '../../core/report/columns.js';
 import { CONTROLS, type Control, findControl } from '../../core/report/controls.js';
 import { reportHtml } from '../../core/report/html.js';
-import { completenessStatement, type Report, ReportGathering } from '../../core/report/report.js';
+import { apiActivity } from '../../core/report/ocsf.js';
+import { oscalResults } from '../../core/report/oscal.js';
+import { completenessStatement, type Report } from '../../core/report/report.js';
 import { formatMicros } from '../../core/timestamp.js';
-import { findClusters } from '../../store/queries/change-filter.js';
-import { findListCompleteness } from '../../store/queries/completeness.js';
+import { reportProofs } from '../../store/log/report-proofs.js';
+import { checkQuestion, makeReport, type ReportQuestion } from '../../store/queries/report.js';
 import { populationOf } from '../../store/queries/report-population.js';
 import type { Api } from '../api.js';
 import { words } from '../change-schema.js';
+import { csvCells } from '../csv.js';
 import { readTime } from '../times.js';
 import { listOf, many } from './changes.js';
 
-const FORMATS = ['json', 'html', 'ndjson'] as const;
-const TYPES = { json: 'application/json', html: 'text/html; charset=utf-8', ndjson: 'application/x-ndjson' };
+const FORMATS = ['json', 'html', 'ndjson', 'csv', 'oscal', 'ocsf', 'proofs'] as const;
+const TYPES = {
+  json: 'application/json',
+  html: 'text/html; charset=utf-8',
+  ndjson: 'application/x-ndjson',
+  csv: 'text/csv; charset=utf-8',
+  oscal: 'application/json',
+  ocsf: 'application/x-ndjson',
+  proofs: 'application/x-ndjson',
+};
 
 const Query = Type.Object({
   cluster: many(Type.String()),
@@ -58,16 +70,25 @@ export function reportRoutes({ server, deps, auth }: Api): void {
       schema: {
         tags: ['reports'],
         summary: 'Evidence for a control over a time: population, exceptions, sample, completeness',
+        description:
+          'html, json and ndjson are the report; csv and ocsf (API Activity, 6003) its whole population, streamed; oscal is an assessment-results document; proofs are the files of a bundle that whochanged-verify checks, one a line: {name, content}.',
         params: Type.Object({ control: Type.String() }),
         querystring: Query,
       },
     },
     async ({ params, query }, reply) => {
-      const report = await makeReport(deps, controlNamed(params.control), query);
-      const generatedAt = formatMicros(Date.now() * 1000);
+      const question = questionOf(controlNamed(params.control), query);
       const format = query.format ?? 'json';
       reply.type(TYPES[format]);
+      if (format === 'csv' || format === 'ocsf') {
+        await checkQuestion(deps.db, question);
+        return reply.send(Readable.from(population(deps, question, format)));
+      }
+      const report = await makeReport(deps, question);
+      if (format === 'proofs') return reply.send(Readable.from(bundleLines(deps, report)));
+      const generatedAt = formatMicros(Date.now() * 1000);
       if (format === 'html') return reply.send(reportHtml(report, generatedAt));
+      if (format === 'oscal') return reply.send(oscalResults(report, generatedAt, deps.version));
       const statement = completenessStatement(report);
       if (format === 'json') return reply.send({ ...report, completenessStatement: statement, generatedAt });
       const { exceptions, sample, ...head } = report;
@@ -89,41 +110,33 @@ function controlNamed(id: string): Control {
   });
 }
 
-async function makeReport(
-  { db, pool }: Pick<Api['deps'], 'db' | 'pool'>,
-  control: Control,
-  query: Static<typeof Query>,
-): Promise<Report> {
-  const since = readTime('since', query.since)!;
-  const until = readTime('until', query.until)!;
-  if (since >= until)
-    throw new WhochangedError('invalid_request', 'since: it is not before until', {
-      hint: 'the period begins at since and ends before until',
-    });
-  const environments = listOf(query.environment) ?? [];
-  if (environments.length > 0 && control.population !== 'changes')
-    throw new WhochangedError('invalid_request', `environment: ${control.id} is not about environments`, {
-      hint: 'leave it out, or choose clusters',
-    });
-  const clusters = listOf(query.cluster) ?? [];
-  const known = await findClusters(db, clusters.length > 0 ? clusters : undefined);
-  const missing = clusters.find((name) => !known.some((cluster) => cluster.name === name));
-  if (missing !== undefined)
-    throw new WhochangedError('not_found', `no cluster is called "${missing.slice(0, 60)}"`, {
-      hint: 'whochanged source list shows them',
-    });
+function questionOf(control: Control, query: Static<typeof Query>): ReportQuestion {
+  return {
+    control,
+    clusters: listOf(query.cluster) ?? [],
+    environments: listOf(query.environment) ?? [],
+    since: readTime('since', query.since)!,
+    until: readTime('until', query.until)!,
+    seed: query.seed,
+    sampleSize: query.sample,
+  };
+}
 
-  const gathering = new ReportGathering({
-    seed: query.seed ?? `${control.id} ${since} ${until}`,
-    sampleSize: query.sample ?? 25,
-  });
-  const population = populationOf(control.population, { clusters, environments, since, until });
-  for await (const { row, what, policy } of population.rows(pool, db)) gathering.add(row, what, policy);
-  const completeness = await findListCompleteness(
-    db,
-    known.map(({ id }) => id),
-    since,
-    until,
-  );
-  return gathering.finish({ control, environments, clusters, since, until }, population.query, completeness);
+/** The whole population, a line for each member. */
+async function* population(
+  { db, pool, version }: Pick<Api['deps'], 'db' | 'pool' | 'version'>,
+  { control, ...scope }: ReportQuestion,
+  format: 'csv' | 'ocsf',
+): AsyncGenerator<string> {
+  const origins = format === 'ocsf';
+  if (!origins) yield csvCells(REPORT_COLUMNS.map(([name]) => name));
+  const { rows } = populationOf(control.population, scope, { origins });
+  for await (const { row, origin } of rows(pool, db))
+    yield origin
+      ? `${JSON.stringify(apiActivity(row, origin, version))}\n`
+      : csvCells(REPORT_COLUMNS.map(([, value]) => value(row)));
+}
+
+async function* bundleLines(deps: Pick<Api['deps'], 'db' | 'pool'>, report: Report): AsyncGenerator<string> {
+  for await (const file of reportProofs(deps, report)) yield `${JSON.stringify(file)}\n`;
 }

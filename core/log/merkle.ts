@@ -1,19 +1,22 @@
-import { createHash } from 'node:crypto';
+import { sha256 } from '../canonical.js';
 
 /** The root of a tree without leaves: the hash of nothing (RFC 6962, section 2.1). */
-export const EMPTY_ROOT = createHash('sha256').digest();
+export const EMPTY_ROOT = sha256('');
 
 const LEAF = Buffer.from([0]);
-const NODE = Buffer.from([1]);
+/** 0x01 and two hashes: written again for each, since most of a log's hashes are of this kind. */
+const node = Buffer.alloc(65, 1);
 
 /** RFC 6962, section 2.1: SHA-256 of 0x00 and the leaf's bytes. */
 export function hashLeaf(leaf: Uint8Array | string): Buffer {
-  return createHash('sha256').update(LEAF).update(leaf).digest();
+  return sha256(typeof leaf === 'string' ? `\0${leaf}` : Buffer.concat([LEAF, leaf]));
 }
 
 /** RFC 6962, section 2.1: SHA-256 of 0x01 and the two hashes below. */
 export function hashChildren(left: Uint8Array, right: Uint8Array): Buffer {
-  return createHash('sha256').update(NODE).update(left).update(right).digest();
+  node.set(left, 1);
+  node.set(right, 33);
+  return sha256(node);
 }
 
 /** The complete subtree over the leaves [index * 2^level, (index + 1) * 2^level). Indices are below 2^53. */

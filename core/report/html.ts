@@ -11,8 +11,8 @@ export function reportHtml(report: Report, generatedAt: string): string {
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid #ccc; overflow-wrap: anywhere }
-code { font-size: .9em } .bad { color: #a40000; font-weight: 600 } .signature td { height: 3rem }
-@media print { body { margin: 0; font-size: 10pt } h2 { break-after: avoid } tr { break-inside: avoid } }
+code { font-size: .9em } .bad { color: #a40000; font-weight: 600 } .signature td, .line { height: 3rem }
+@media print { body { margin: 0; font-size: 10pt } h2 { break-after: avoid } tr { break-inside: avoid } .signoff { break-before: page } }
 </style>
 <h1>${text(`${control.framework} ${control.reference}`)}</h1>
 <p>${text(control.statement)}</p>
@@ -37,10 +37,21 @@ ${report.counts.map(({ what, rows: count }) => `<tr><td>${text(what)}<td>${count
 <p>Drawn by the order of SHA-256(seed, NUL, id) with the seed <code>${text(report.sample.seed)}</code>: anyone draws the same again.</p>
 ${report.sample.rows.length === 0 ? '<p>The population is empty.</p>' : rows(report.sample.rows)}
 <h2>Proof</h2>
-<p>Each change's event is in the signed log. <code>whochanged proof ID</code> gives the proof of one, which
-<code>whochanged-verify proof</code> checks without trusting the server; <code>whochanged verify-log</code> checks everything.</p>
-<h2>Review</h2>
-<table class="signature"><tr><th>Reviewed by<th>Date<th>Signature<tr><td><td><td><tr><td><td><td></table>
+<p>Each change's event, and each verdict, is in the signed log. <code>whochanged report ${text(control.id)} --proofs FOLDER</code> writes
+the proofs of all rows above, which <code>whochanged-verify report FOLDER</code> checks without trusting the server.</p>
+<section class="signoff">
+<h2>Sign-off</h2>
+<p>${text(`${control.framework} ${control.reference}`)}, ${text(report.since)} until ${text(report.until)}: population of ${report.rows},
+${report.exceptionRows} exceptions, digest <code>${text(report.populationDigest)}</code>.</p>
+<table>
+<tr><th>Exceptions looked at<td class="line">
+<tr><th>Sample looked at<td class="line">
+<tr><th>Conclusion<td class="line">
+<tr><th>What remains to be done, by whom, until when<td class="line">
+</table>
+<table class="signature"><tr><th>Role<th>Name<th>Date<th>Signature
+<tr><td>Prepared by<td><td><td><tr><td>Reviewed by<td><td><td><tr><td>Approved by<td><td><td></table>
+</section>
 <p><small>Generated ${text(generatedAt)}</small></p>
 </html>
 `;

@@ -1,7 +1,7 @@
 import { type Kysely, sql } from 'kysely';
 import type { AuditEvent } from '../../core/audit-event.js';
 import { canonicalEvent } from '../../core/canonical.js';
-import { parseMicros } from '../../core/timestamp.js';
+import { formatMicros, parseMicros } from '../../core/timestamp.js';
 import type { EventClass } from '../../core/vocabulary.js';
 import { prepared } from '../prepared.js';
 import type { Database, EventTable } from '../schema.js';
@@ -175,4 +175,14 @@ function userOf(
   extra: Record<string, string[]> | null,
 ) {
   return { username, ...(uid !== null && { uid }), ...(groups && { groups }), ...(extra && { extra }) };
+}
+
+/** An event as its apiserver would write it, redacted: what `whochanged-verify proof --record` takes. */
+export function recordOf(event: AuditEvent): object {
+  return {
+    kind: 'Event',
+    ...event,
+    requestReceivedTimestamp: formatMicros(event.requestReceivedTimestamp),
+    stageTimestamp: formatMicros(event.stageTimestamp),
+  };
 }

@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely';
 import type { Pool } from 'pg';
 import type { Population } from '../../core/report/controls.js';
+import type { RowOrigin } from '../../core/report/ocsf.js';
 import type { ReportRow } from '../../core/report/report.js';
 import { FAILING, VERDICTS, type VerdictName, verdictText } from '../../core/verdict/verdict.js';
 import type { ChangeKind } from '../../core/vocabulary.js';
@@ -8,7 +9,7 @@ import type { Database } from '../schema.js';
 import type { ChangeRow } from './change-rows.js';
 import { statementsOf } from './changes.js';
 import { streamRows } from './stream.js';
-import { type ListedVerdictRow, verdictStatements } from './verdicts.js';
+import { type ListedVerdictRow, type OriginVerdictRow, verdictStatements } from './verdicts.js';
 
 /** What nobody is asked to approve: it changed nothing, or the cluster keeps it by itself. */
 const NOT_JUDGED: readonly VerdictName[] = ['excluded', 'system'];
@@ -41,12 +42,15 @@ export interface PopulationMember {
   /** What it is counted as. */
   what: string;
   policy?: string;
+  /** Where `origins` are asked for. */
+  origin?: RowOrigin;
 }
 
 /** The members of a report's population, cluster by cluster, newest first, and the API's question that gives them. */
 export function populationOf(
   population: Population,
   scope: PopulationScope,
+  { origins = false }: { origins?: boolean } = {},
 ): {
   query: string;
   rows(pool: Pick<Pool, 'connect'>, db: Kysely<Database>): AsyncGenerator<PopulationMember>;
@@ -71,8 +75,9 @@ export function populationOf(
           verdicts.map((verdict) => ['verdict', verdict]),
         ),
         async *rows(pool, db) {
-          const statements = await verdictStatements(db, filter, undefined, undefined);
-          for await (const row of streamRows(pool, db, statements)) yield judged(row);
+          const statements = await verdictStatements(db, filter, undefined, undefined, { origin: origins });
+          for await (const row of streamRows(pool, db, statements))
+            yield { ...judged(row), ...(origins && { origin: originOf(row as OriginVerdictRow) }) };
         },
       };
     }
@@ -88,7 +93,8 @@ export function populationOf(
         async *rows(pool, db) {
           const page = { filter, all: false, ascending: false, after: undefined, limit: 0 };
           const statements = await statementsOf(db, page);
-          for await (const row of streamRows(pool, db, statements)) yield recorded(row, reads);
+          for await (const row of streamRows(pool, db, statements))
+            yield { ...recorded(row, reads), ...(origins && { origin: originOf(row) }) };
         },
       };
     }
@@ -137,6 +143,24 @@ function recorded(row: ChangeRow, reads: boolean): PopulationMember {
       // People who read Secrets; programs have service accounts for it.
       exception: reads ? !actor.startsWith('system:') : RISKY.includes(row.kind ?? ''),
     },
+  };
+}
+
+function originOf(row: ChangeRow | OriginVerdictRow): RowOrigin {
+  return {
+    verb: row.verb,
+    code: row.code,
+    apiGroup: row.api_group,
+    apiVersion: row.api_version,
+    resource: row.resource,
+    subresource: row.subresource,
+    name: row.name,
+    username: row.username,
+    impersonatedUsername: row.impersonated_username,
+    sourceIPs: row.source_ips,
+    userAgent: row.user_agent,
+    auditID: row.audit_id,
+    requestURI: row.request_uri,
   };
 }
 

@@ -61,6 +61,24 @@ export interface ListedVerdictRow extends VerdictRow {
   sources: Link['sources'] | null;
 }
 
+/** The same with what the event said of where the change came from; asked for where it is told, since it takes a join. */
+export interface OriginVerdictRow extends ListedVerdictRow {
+  verb: string;
+  code: number | null;
+  api_version: string | null;
+  subresource: string | null;
+  source_ips: string[] | null;
+  user_agent: string | null;
+  audit_id: string;
+  request_uri: string;
+}
+
+const ORIGIN = sql`, c.verb, c.code, c.api_version, c.subresource, e.source_ips, a.user_agent, c.audit_id, c.request_uri`;
+const ORIGIN_JOINS = sql`
+        left join user_agents a on a.cluster_id = c.cluster_id and a.id = c.user_agent_id
+        left join events e on e.cluster_id = c.cluster_id and e.at = c.at and e.digest = c.event_digest
+                          and e.source_id = c.source_id`;
+
 const VERDICT = sql`w.id, w.evaluated_at, w.verdict, w.reason, w.detail, w.environment, p.version as policy, w.final,
   w.root_change_id, w.root_verdict, w.root_reason, w.document, w.digest`;
 
@@ -84,6 +102,7 @@ export async function verdictStatements(
   filter: VerdictFilter,
   after: Keyset | undefined,
   limit: number | undefined,
+  { origin = false }: { origin?: boolean } = {},
 ): Promise<RawBuilder<ListedVerdictRow>[]> {
   const clusters = await findClusters(db, filter.clusters);
   return clusters.map(({ id }) => {
@@ -101,12 +120,12 @@ export async function verdictStatements(
                       order by v.at desc, v.change_id desc ${limit === undefined ? sql`` : sql`limit ${limit}`}`;
     return sql<ListedVerdictRow>`
       select v.at, v.change_id, k.name as cluster, ${VERDICT}, c.api_group, c.resource, c.namespace, c.name, u.username,
-             i.username as impersonated_username, c.summary, l.sources
+             i.username as impersonated_username, c.summary, l.sources${origin ? ORIGIN : sql``}
         from (${page}) v
         join clusters k on k.id = v.cluster_id
         join changes c on c.cluster_id = v.cluster_id and c.at = v.at and c.change_id = v.change_id
         join users u on u.cluster_id = c.cluster_id and u.id = c.user_id
-        left join users i on i.cluster_id = c.cluster_id and i.id = c.impersonated_user_id
+        left join users i on i.cluster_id = c.cluster_id and i.id = c.impersonated_user_id${origin ? ORIGIN_JOINS : sql``}
        cross join lateral (select * from verdicts w where w.cluster_id = v.cluster_id and w.at = v.at
                               and w.change_id = v.change_id order by w.id desc limit 1) w
         join policies p on p.digest = w.policy_digest

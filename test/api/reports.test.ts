@@ -1,10 +1,16 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createPublicKey, generateKeyPairSync } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findChromium } from '../../cli/chromium.js';
+import { formatVerifierKey, verifierOf } from '../../core/log/note.js';
 import { CONTROLS } from '../../core/report/controls.js';
+import { checkpointJob, sequenceLogJob } from '../../jobs/proof-log.js';
 import { ask } from '../harness/api-client.js';
+import { problemsOfActivity, problemsOfResults } from '../harness/report-schemas.js';
 import { postSession, type RunningApi, startApi } from '../harness/running-api.js';
+import { runVerify } from '../harness/verifier.js';
 import { readScenarios } from '../scenarios/scenario.js';
 import { type Told, tellScenarios } from '../scenarios/tell.js';
 
@@ -97,7 +103,162 @@ describe('a report', () => {
   });
 });
 
+describe('the formats of a report', () => {
+  const LINE = /\r\n/;
+  // biome-ignore lint/suspicious/noExplicitAny: answers of every shape
+  const raw = async (control: string, format: string): Promise<any> => {
+    const { status, text } = await ask(api, `/v1/reports/${control}?${PERIOD}&format=${format}`);
+    expect(status).toBe(200);
+    return text;
+  };
+
+  it.each(['soc2-cc8.1', 'soc2-cc7.2', 'pci-10.2'])('%s as CSV is the whole population', async (control) => {
+    const made = await report(control);
+    const lines = (await raw(control, 'csv')).trim().split(LINE);
+    expect(lines[0]).toMatch(/^at,exception,cluster,/);
+    expect(lines.length - 1).toBe(made.rows);
+    expect(lines.filter((line: string) => line.split(',')[1] === 'yes').length).toBe(made.exceptionRows);
+    expect(await raw(control, 'csv')).toBe(`${lines.join('\r\n')}\r\n`);
+  });
+
+  it.each(['soc2-cc8.1', 'soc2-cc7.2', 'pci-10.2'])(
+    '%s as OCSF is API Activity, as it is asked for',
+    async (control) => {
+      const made = await report(control);
+      const text = await raw(control, 'ocsf');
+      const activities = text
+        .trim()
+        .split('\n')
+        .map((line: string) => JSON.parse(line));
+      expect(activities.length).toBe(made.rows);
+      for (const activity of activities)
+        expect([activity.metadata.uid, problemsOfActivity(activity)]).toEqual([activity.metadata.uid, []]);
+      expect(
+        activities.some(
+          (activity: { src_endpoint: { ip?: string } }) => activity.src_endpoint.ip !== undefined,
+        ),
+      ).toBe(true);
+      expect(await raw(control, 'ocsf')).toBe(text);
+    },
+  );
+
+  it.each(['soc2-cc8.1', 'soc2-cc7.2', 'pci-10.2'])(
+    '%s as OSCAL is valid, and the same again but for when it was made',
+    async (control) => {
+      const text = await raw(control, 'oscal');
+      expect(problemsOfResults(JSON.parse(text))).toEqual([]);
+      const again = JSON.parse(await raw(control, 'oscal'));
+      const first = JSON.parse(text);
+      again['assessment-results'].metadata['last-modified'] =
+        first['assessment-results'].metadata['last-modified'];
+      expect(JSON.stringify(again)).toBe(text);
+      // Nothing proves that all is there, so nothing may be called satisfied.
+      const [result] = first['assessment-results'].results;
+      expect(result.findings[0].target.status.state).toBe('not-satisfied');
+      const made = await report(control);
+      expect(result.observations.length).toBe(2 + made.exceptions.length);
+    },
+  );
+
+  it('as HTML ends with a page to sign, which says what is signed', async () => {
+    const made = await report('soc2-cc8.1');
+    const html: string = await raw('soc2-cc8.1', 'html');
+    const page = html.slice(html.indexOf('Sign-off'));
+    expect(page).toContain(made.populationDigest);
+    expect(page).toContain('Approved by');
+    const when = /<small>Generated .*<\/small>/;
+    expect((await raw('soc2-cc8.1', 'html')).replace(when, '')).toBe(html.replace(when, ''));
+  });
+});
+
+describe('a report with its proofs', () => {
+  const folder = () => join(api.folder, 'bundle');
+  const keys = () => join(api.folder, 'log.keys');
+  const verify = () => runVerify(['report', folder(), '--key-file', keys()]);
+
+  it('is checked without the server, row by row', async () => {
+    const signer = {
+      origin: 'ledger.example.com/test',
+      privateKey: generateKeyPairSync('ed25519').privateKey,
+    };
+    const client = await api.pool.connect();
+    const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+    const context = { client, log, now: () => new Date(), signal: new AbortController().signal };
+    for (const job of [sequenceLogJob(), checkpointJob(signer)]) await job.runOnce(context);
+    client.release();
+    writeFileSync(keys(), formatVerifierKey(verifierOf(signer.origin, createPublicKey(signer.privateKey))));
+    const made = await api.cli([
+      'report',
+      'soc2-cc8.1',
+      '--since',
+      '2000-01-01T00:00:00Z',
+      '--proofs',
+      folder(),
+    ]);
+    expect(made).toMatchObject({ code: 0, stderr: expect.stringMatching(/^\d+ files written/) });
+    const { code, output } = await verify();
+    expect(output).toMatch(/^\d+ rows, \d+ proofs: it holds\n$/);
+    expect(code).toBe(0);
+    const [, rows, proofs] = /^(\d+) rows, (\d+) proofs/.exec(output)!;
+    expect(Number(rows)).toBeGreaterThan(3);
+    // An event and a verdict of each.
+    expect(Number(proofs)).toBe(2 * Number(rows));
+  });
+
+  it('does not hold where a row, a record or a proof is another, or missing', async () => {
+    const file = join(folder(), 'report.json');
+    const whole = readFileSync(file, 'utf8');
+    const told = JSON.parse(whole);
+    const row = told.exceptions[0];
+    const forged = whole.replaceAll(`"verdict": "${row.verdict}"`, '"verdict": "approved"');
+    expect(forged).not.toBe(whole);
+    writeFileSync(file, forged);
+    expect(await verify()).toMatchObject({
+      code: 1,
+      output: expect.stringContaining('the report says approved, the log'),
+    });
+    writeFileSync(file, whole.replaceAll(`"actor": "${row.actor}"`, '"actor": "nobody@example.com"'));
+    expect(await verify()).toMatchObject({
+      code: 1,
+      output: expect.stringContaining('the report says nobody@example.com'),
+    });
+    writeFileSync(file, whole);
+    rmSync(join(folder(), row.id, 'event.tlog-proof'));
+    expect(await verify()).toMatchObject({
+      code: 1,
+      output: expect.stringContaining(`${row.id}: there is no proof of its event`),
+    });
+    const record = join(folder(), row.id, 'verdict.json');
+    writeFileSync(record, readFileSync(record, 'utf8').replace('"final":', '"finally":'));
+    expect((await verify()).output).toContain(`${row.id}: verdict: ${record} is not that record`);
+  });
+});
+
 describe('the command line', () => {
+  const pdf = ['report', 'soc2-cc8.1', '--since', '2000-01-01T00:00:00Z', '--format', 'pdf'];
+
+  it('says what to do where there is no Chromium to print a PDF', async () => {
+    expect(await api.cli(pdf)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('--file is missing'),
+    });
+    const file = join(api.folder, 'none.pdf');
+    expect(await api.cli([...pdf, '--file', file], { PATH: '/nonexistent' })).toMatchObject({
+      code: 5,
+      stderr: expect.stringContaining('none is on the PATH'),
+    });
+  });
+
+  it.skipIf(findChromium() === undefined)('prints the page as a PDF', async () => {
+    const file = join(api.folder, 'report.pdf');
+    expect(await api.cli([...pdf, '--file', file])).toMatchObject({
+      code: 0,
+      stderr: `written to ${file}\n`,
+    });
+    expect(readFileSync(file).subarray(0, 5).toString()).toBe('%PDF-');
+    expect(statSync(file).size).toBeGreaterThan(10_000);
+  });
+
   it('lists the controls, and writes a report for people', async () => {
     const { stdout } = await api.cli(['controls', '-o', 'json']);
     expect(JSON.parse(stdout).items.length).toBe(CONTROLS.length);

@@ -1,31 +1,17 @@
-import { spawn } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ask } from '../harness/api-client.js';
 import { Cluster, eventList } from '../harness/events.js';
 import { type RunningApi, startApi } from '../harness/running-api.js';
-
-const ROOT = resolve(import.meta.dirname, '../..');
+import { runVerify } from '../harness/verifier.js';
 
 let api: RunningApi;
 let changeID: string;
 let accessEvent: string;
 const file = (name: string) => join(api.folder, name);
 
-/** The standalone verifier, in a process of its own. */
-async function verify(...args: string[]): Promise<{ code: number | null; output: string }> {
-  const child = spawn(
-    process.execPath,
-    ['--import', 'tsx', join(ROOT, 'verify/whochanged-verify.ts'), ...args],
-    { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] },
-  );
-  let output = '';
-  for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding('utf8').on('data', (text: string) => (output += text));
-  const code = await new Promise<number | null>((done) => child.once('close', done));
-  return { code, output };
-}
+const verify = (...args: string[]) => runVerify(args);
 
 async function runJob(name: string): Promise<void> {
   for (let attempt = 0; attempt < 100; attempt++) {

@@ -2,7 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CONTROLS, findControl } from '../../../core/report/controls.js';
 import { reportHtml } from '../../../core/report/html.js';
+import { apiActivity, type RowOrigin } from '../../../core/report/ocsf.js';
+import { oscalResults } from '../../../core/report/oscal.js';
 import { completenessStatement, ReportGathering, type ReportRow } from '../../../core/report/report.js';
+import { problemsOfActivity, problemsOfResults } from '../../harness/report-schemas.js';
 
 const SCOPE = {
   control: findControl('soc2-cc8.1')!,
@@ -117,4 +120,45 @@ it('is HTML in which nothing of the cluster is markup', () => {
     '2026-10-03T00:00:00Z',
   );
   expect(again.replace('2026-10-03', '2026-10-02')).toBe(html);
+});
+
+it('is valid OSCAL and OCSF for every control, whatever its rows hold', () => {
+  const hostile = row(1, { summary: ' \n"x"\t', actor: '', verdict: 'unapproved(stale)', exception: true });
+  for (const control of CONTROLS) {
+    const gathering = new ReportGathering({ seed: 'a\nb', sampleSize: 3 });
+    for (const item of [hostile, row(2)]) gathering.add(item, 'x', 'policy\n1');
+    const report = gathering.finish({ ...SCOPE, control }, 'GET /v1/x', { verdict: 'unknown', gaps: 0 });
+    expect(problemsOfResults(oscalResults(report, '2026-10-02T00:00:00Z', '1'))).toEqual([]);
+  }
+  const origin: RowOrigin = {
+    verb: 'impersonate',
+    code: null,
+    apiGroup: '',
+    apiVersion: null,
+    resource: '',
+    subresource: null,
+    name: '',
+    username: '',
+    impersonatedUsername: null,
+    sourceIPs: null,
+    userAgent: null,
+    auditID: '',
+    requestURI: '',
+  };
+  expect(problemsOfActivity(apiActivity(hostile, origin, '1'))).toEqual([]);
+});
+
+it('calls a control satisfied only without exceptions in a population that is proven to be complete', () => {
+  const state = (exceptions: number, verdict: 'complete' | 'unknown') => {
+    const gathering = new ReportGathering({ seed: 'a', sampleSize: 3 });
+    for (let n = 0; n < 3; n++) gathering.add(row(n, { exception: n < exceptions }), 'x');
+    const results = oscalResults(
+      gathering.finish(SCOPE, 'q', { verdict, gaps: 0 }),
+      '2026-10-02T00:00:00Z',
+      '1',
+    );
+    return /"state":"([a-z-]+)"/.exec(JSON.stringify(results))![1];
+  };
+  expect(state(0, 'complete')).toBe('satisfied');
+  expect([state(1, 'complete'), state(0, 'unknown')]).toEqual(['not-satisfied', 'not-satisfied']);
 });

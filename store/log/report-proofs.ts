@@ -1,0 +1,70 @@
+import type { Kysely } from 'kysely';
+import type { Pool } from 'pg';
+import { WhochangedError } from '../../core/errors.js';
+import type { Report } from '../../core/report/report.js';
+import { findEvent, findRawEvent, recordOf } from '../queries/events.js';
+import type { Database } from '../schema.js';
+import { findTerminalEvent } from './change-event.js';
+import { findLatestCheckpoint, type StoredCheckpoint } from './checkpoints.js';
+import { proveEvent, proveVerdict } from './prove-records.js';
+import { findVerdictRecord } from './verdict-records.js';
+
+/** A file of a bundle: its path within, and its text. */
+export interface BundleFile {
+  name: string;
+  content: string;
+}
+
+/**
+ * The files by which an auditor checks a report without trusting the server: the report, the checkpoint, and of each row
+ * that it tells (exceptions and sample) the event and the newest verdict with their inclusion proofs, all under that one
+ * checkpoint. A row without a place under it yet is left out; whoever checks finds it missing.
+ * @throws WhochangedError `conflict` before the first checkpoint
+ */
+export async function* reportProofs(
+  { db, pool }: { db: Kysely<Database>; pool: Pool },
+  report: Report,
+): AsyncGenerator<BundleFile> {
+  const checkpoint = await findLatestCheckpoint(pool);
+  if (!checkpoint)
+    throw new WhochangedError('conflict', 'no checkpoint has been signed yet', { retryAfter: 60 });
+  yield { name: 'report.json', content: `${JSON.stringify(report, undefined, 1)}\n` };
+  yield { name: 'checkpoint.txt', content: checkpoint.note };
+  const ids = new Set([...report.exceptions, ...report.sample.rows].map(({ id }) => id));
+  for (const id of [...ids].sort()) yield* rowProofs(db, pool, id, checkpoint);
+}
+
+async function* rowProofs(
+  db: Kysely<Database>,
+  pool: Pool,
+  id: string,
+  checkpoint: StoredCheckpoint,
+): AsyncGenerator<BundleFile> {
+  const eventID = await findTerminalEvent(pool, id);
+  const row = eventID === undefined ? undefined : await findEvent(db, eventID);
+  if (row) {
+    const proof = await proven(proveEvent(pool, row, checkpoint));
+    if (proof !== undefined) {
+      yield { name: `${id}/event.tlog-proof`, content: proof };
+      // A body that was erased leaves the proof as it is, and nothing to hold it against.
+      const { event, digestVerified } = await findRawEvent(db, row);
+      if (digestVerified) yield { name: `${id}/event.json`, content: `${JSON.stringify(recordOf(event))}\n` };
+    }
+  }
+  const verdict = await findVerdictRecord(pool, id);
+  if (!verdict) return;
+  const proof = await proven(proveVerdict(pool, verdict, checkpoint));
+  if (proof === undefined) return;
+  yield { name: `${id}/verdict.tlog-proof`, content: proof };
+  yield { name: `${id}/verdict.json`, content: `${JSON.stringify(verdict.record)}\n` };
+}
+
+/** The proof's file; undefined while the record has no place under the checkpoint. */
+async function proven(proof: Promise<{ file: string }>): Promise<string | undefined> {
+  try {
+    return (await proof).file;
+  } catch (error) {
+    if (error instanceof WhochangedError && error.code === 'conflict') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,62 @@
+import type { Kysely } from 'kysely';
+import type { Pool } from 'pg';
+import { WhochangedError } from '../../core/errors.js';
+import type { Control } from '../../core/report/controls.js';
+import { type Report, ReportGathering } from '../../core/report/report.js';
+import type { Database } from '../schema.js';
+import { findClusters } from './change-filter.js';
+import { findListCompleteness } from './completeness.js';
+import { type PopulationScope, populationOf } from './report-population.js';
+
+/** What a report is asked for. Times are RFC 3339, half-open. */
+export interface ReportQuestion extends PopulationScope {
+  control: Control;
+  /** Of the sample; default: the control and the period. */
+  seed?: string | undefined;
+  sampleSize?: number | undefined;
+}
+
+const SAMPLE_SIZE = 25;
+
+/** @throws WhochangedError `invalid_request`, or `not_found` for a cluster that there is not */
+export async function checkQuestion(
+  db: Kysely<Database>,
+  { control, clusters, environments, since, until }: ReportQuestion,
+): Promise<Array<{ id: number; name: string }>> {
+  if (since >= until)
+    throw new WhochangedError('invalid_request', 'since: it is not before until', {
+      hint: 'the period begins at since and ends before until',
+    });
+  if (environments.length > 0 && control.population !== 'changes')
+    throw new WhochangedError('invalid_request', `environment: ${control.id} is not about environments`, {
+      hint: 'leave it out, or choose clusters',
+    });
+  const known = await findClusters(db, clusters.length > 0 ? clusters : undefined);
+  const missing = clusters.find((name) => !known.some((cluster) => cluster.name === name));
+  if (missing !== undefined)
+    throw new WhochangedError('not_found', `no cluster is called "${missing.slice(0, 60)}"`, {
+      hint: 'whochanged source list shows them',
+    });
+  return known;
+}
+
+/**
+ * Reads the population and gathers a report of it.
+ * @throws WhochangedError as checkQuestion
+ */
+export async function makeReport(
+  { db, pool }: { db: Kysely<Database>; pool: Pick<Pool, 'connect'> },
+  question: ReportQuestion,
+): Promise<Report> {
+  const known = await checkQuestion(db, question);
+  const { control, clusters, environments, since, until } = question;
+  const gathering = new ReportGathering({
+    seed: question.seed ?? `${control.id} ${since} ${until}`,
+    sampleSize: question.sampleSize ?? SAMPLE_SIZE,
+  });
+  const population = populationOf(control.population, { clusters, environments, since, until });
+  for await (const { row, what, policy } of population.rows(pool, db)) gathering.add(row, what, policy);
+  const ids = known.map(({ id }) => id);
+  const completeness = await findListCompleteness(db, ids, since, until);
+  return gathering.finish({ control, environments, clusters, since, until }, population.query, completeness);
+}
