@@ -73,6 +73,41 @@ export class CommitGraph {
     return range;
   }
 
+  /**
+   * The best common ancestors of two commits, as `git merge-base --all`: those that are no ancestor of another. None
+   * where the histories have nothing in common.
+   * @returns undefined where a commit on the way is not in the graph
+   */
+  mergeBases(a: string, b: string): string[] | undefined {
+    if (!this.has(a) || !this.has(b)) return undefined;
+    // From the youngest generation down, so that all which lead to a commit come before it.
+    const marks = new Map<string, number>();
+    const queue = new GenerationQueue();
+    let open = 0;
+    const mark = (sha: string, bits: number) => {
+      const known = marks.get(sha);
+      if (known === undefined) queue.push(sha, this.#generation(sha));
+      const next = (known ?? 0) | bits;
+      open += Number((next & BELOW) === 0) - Number(known !== undefined && (known & BELOW) === 0);
+      marks.set(sha, next);
+    };
+    mark(a, OURS);
+    mark(b, THEIRS);
+    const bases: string[] = [];
+    // What is left once only ancestors of bases are open holds none.
+    for (let at = queue.pop(); at !== undefined && open > 0; at = queue.pop()) {
+      const bits = marks.get(at)!;
+      if ((bits & BELOW) === 0) open--;
+      const isBase = bits === (OURS | THEIRS);
+      if (isBase) bases.push(at);
+      for (const parent of this.#parents.get(at)!) {
+        if (this.has(parent)) mark(parent, isBase ? bits | BELOW : bits);
+        else if ((bits & BELOW) === 0 && !isBase) return undefined;
+      }
+    }
+    return bases;
+  }
+
   /** One more than the longest way to a commit without known parents. */
   #generation(sha: string): number {
     const known = this.#generations.get(sha);
@@ -96,6 +131,11 @@ export class CommitGraph {
     return this.#generations.get(sha)!;
   }
 }
+
+/** From which side a commit was reached, and whether by way of a base. */
+const OURS = 1;
+const THEIRS = 2;
+const BELOW = 4;
 
 /** Commits by generation, the highest first: a commit comes out before all it was made from. */
 class GenerationQueue {

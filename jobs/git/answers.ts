@@ -53,12 +53,12 @@ export function gitAnswers(
     }
   };
   return {
-    equivalence: async (repo, merged) => {
+    equivalence: async (repo, merged, graph) => {
       const folder = await folderOf(repo);
       if (folder === undefined) return { kind: 'unknown', detail: `repository ${repo} is not mirrored` };
       try {
         const objects = readers.of(folder);
-        const plain = objects && (await plainEquivalence(objects, folder, merged));
+        const plain = objects && (await plainEquivalence(objects, folder, merged, graph));
         return plain ?? (await recomputeEquivalence(folder, merged));
       } catch (error) {
         return { kind: 'unknown', detail: `git could not tell: ${(error as Error).message.slice(0, 200)}` };

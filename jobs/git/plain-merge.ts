@@ -1,4 +1,5 @@
 import type { Equivalence } from '../../core/approval/facts.js';
+import type { CommitGraph } from '../../core/git/commit-graph.js';
 import { parseCommitObject } from '../../core/git/commit-object.js';
 import type { Merged } from './equivalence.js';
 import { mergeBases } from './history.js';
@@ -7,14 +8,16 @@ import { FOLDER, readTree } from './trees.js';
 
 /**
  * Proves that a merged commit is the merge or the squash of an approved head, where no file was changed on both sides:
- * then each entry of its trees must be that of the side which changed it. It takes one process, where recomputing
+ * then each entry of its trees must be that of the side which changed it. It takes no process of git's, where recomputing
  * takes several (equivalence.ts), and most merges are so.
+ * @param graph of the repository's commits; without it git is asked for the merge base
  * @returns undefined where that proves nothing: then it must be recomputed
  */
 export async function plainEquivalence(
   objects: GitObjects,
   folder: string,
   { approvedHead, mergeSha, method }: Merged,
+  graph?: CommitGraph,
 ): Promise<Equivalence | undefined> {
   const [head, merged] = await Promise.all([commitOf(objects, approvedHead), commitOf(objects, mergeSha)]);
   if (!head || !merged) return undefined;
@@ -22,7 +25,7 @@ export async function plainEquivalence(
   const [parent, second, ...more] = merged.parents;
   const isMerge = second === approvedHead && more.length === 0;
   if (parent === undefined || (second !== undefined && !isMerge)) return undefined;
-  const bases = await mergeBases(folder, approvedHead, parent);
+  const bases = graph?.mergeBases(approvedHead, parent) ?? (await mergeBases(folder, approvedHead, parent));
   const [base] = bases;
   if (base === undefined || bases.length > 1) return undefined;
   if (!isMerge && base === approvedHead) return { kind: 'ancestor' };

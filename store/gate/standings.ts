@@ -70,7 +70,7 @@ export class Standings {
   async #find(client: ClientBase, question: RangeQuestion): Promise<Standing> {
     const repositories = await Repositories.load(client);
     const range = (await findRanges(client, [question], repositories, this.#graphs)).get(rangeID(question))!;
-    const facts = await findCommitFacts(client, range.commits, this.#git);
+    const facts = await findCommitFacts(client, range.commits, this.#git, this.#graphs);
     return {
       facts: range.commits.map((commit) => facts.get(commitKey(commit))!),
       indexedAt: range.repo ? await lastIndexed(client, range.repo.id, question.sha) : 0,

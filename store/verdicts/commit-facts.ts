@@ -1,14 +1,20 @@
 import type { ClientBase } from 'pg';
 import type { Commit, CommitFacts, Equivalence, MergeMethod } from '../../core/approval/facts.js';
 import type { JsonObject } from '../../core/audit-event.js';
+import type { CommitGraph } from '../../core/git/commit-graph.js';
 import { commitKey, findCommitApprovals } from '../queries/commit-approvals.js';
+import { type Graphs, Repositories } from './repositories.js';
 
 /** What only git can tell, from mirrors on disk; main/ passes it in. */
 export interface GitAnswers {
-  /** How a merged commit stands to the head that was approved. */
+  /**
+   * How a merged commit stands to the head that was approved.
+   * @param graph of the repository's commits, where it is at hand: it spares a process
+   */
   equivalence(
     repo: string,
     merged: { approvedHead: string; mergeSha: string; method: MergeMethod | undefined },
+    graph?: CommitGraph,
   ): Promise<Equivalence>;
   /** The manifest of an object at a revision; undefined: there is none, or it can't be rendered. */
   manifest(
@@ -41,6 +47,7 @@ export async function findCommitFacts(
   client: ClientBase,
   commits: readonly Commit[],
   git: GitAnswers | undefined,
+  graphs?: Graphs,
 ): Promise<Map<string, CommitFacts>> {
   const told = await findCommitApprovals(
     client,
@@ -59,7 +66,7 @@ export async function findCommitFacts(
           mergeSha: pr.mergeSha,
           method: pr.mergeMethod,
         });
-  const equivalences = await findEquivalences(client, [...merges.values()], git);
+  const equivalences = await findEquivalences(client, [...merges.values()], git, graphs);
   return new Map(
     commits.map((commit): [string, CommitFacts] => {
       const facts = told.get(commitKey(commit))!;
@@ -97,6 +104,7 @@ async function findEquivalences(
     method: MergeMethod | undefined;
   }>,
   git: GitAnswers | undefined,
+  graphs: Graphs | undefined,
 ): Promise<Map<string, Equivalence>> {
   const found = new Map<string, Equivalence>();
   if (merges.length === 0) return found;
@@ -121,11 +129,19 @@ async function findEquivalences(
       kind: row.kind,
       ...(row.detail !== null && { detail: row.detail }),
     });
-  for (const merge of merges) {
-    const key = mergeKey(merge.repo, merge.approvedHead, merge.mergeSha);
-    if (found.has(key)) continue;
-    found.set(key, git ? await git.equivalence(merge.repo, merge) : NO_MIRROR);
+  const open = merges.filter((one) => !found.has(mergeKey(one.repo, one.approvedHead, one.mergeSha)));
+  if (open.length === 0) return found;
+  const repositories = git && graphs && (await Repositories.load(client));
+  const byRepo = new Map<string, CommitGraph>();
+  for (const name of new Set(open.map(({ repo }) => repo))) {
+    const repo = repositories?.find(name);
+    if (repo) byRepo.set(name, await graphs!.of(client, repo.id));
   }
+  for (const merge of open)
+    found.set(
+      mergeKey(merge.repo, merge.approvedHead, merge.mergeSha),
+      git ? await git.equivalence(merge.repo, merge, byRepo.get(merge.repo)) : NO_MIRROR,
+    );
   return found;
 }
 

@@ -95,7 +95,7 @@ export async function judgeChanges(
       own.map((commit) => [commitKey(commit), commit] as const),
     ),
   );
-  const facts = await findCommitFacts(client, [...commits.values()], bench.git);
+  const facts = await findCommitFacts(client, [...commits.values()], bench.git, bench.graphs);
   const tickets = await ticketsFor(client, cases, policy);
   const roots = await findCurrentVerdicts(
     client,

@@ -21,6 +21,27 @@ function closure(history: number[][], commit: number): Set<number> {
 }
 
 describe('CommitGraph', () => {
+  it('tells the best common ancestors as their definition does', () => {
+    fc.assert(
+      fc.property(histories, fc.nat(), fc.nat(), (history, x, y) => {
+        const [a, b] = [x % history.length, y % history.length];
+        const others = closure(history, b);
+        const common = [...closure(history, a)].filter((commit) => others.has(commit));
+        const best = common.filter(
+          (commit) => !common.some((other) => other !== commit && closure(history, other).has(commit)),
+        );
+        const found = graphOf(history).mergeBases(String(a), String(b))!;
+        expect([...found].sort()).toEqual(best.map(String).sort());
+      }),
+      { numRuns: 500 },
+    );
+    const cut = new CommitGraph();
+    cut.add('a', ['unknown']);
+    cut.add('b', ['unknown']);
+    expect(cut.mergeBases('a', 'b')).toBeUndefined();
+    expect(cut.mergeBases('a', 'missing')).toBeUndefined();
+  });
+
   it('tells ancestors and ranges as their definitions do', () => {
     fc.assert(
       fc.property(histories, fc.nat(), fc.nat(), (history, a, b) => {
