@@ -70,8 +70,7 @@ it('fails open or closed as it is set while Postgres is away, in time, and keeps
     auditAnnotations: { outcome: 'failed_closed (enforce)' },
   });
   // Those that never refuse don't do so now.
-  for (const mode of ['audit', 'warn'])
-    expect((await ask(`${mode}/fail-closed`)).allowed).toBe(true);
+  for (const mode of ['audit', 'warn']) expect((await ask(`${mode}/fail-closed`)).allowed).toBe(true);
   for (const { tookMs } of [open, closed]) expect(tookMs).toBeLessThan(DEADLINE_MS + 1500);
   // What takes no evidence is told all the same.
   expect(await ask('enforce/fail-open', 'alice@example.com')).toMatchObject({

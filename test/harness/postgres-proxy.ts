@@ -1,4 +1,4 @@
-import { createServer, connect as dial, type AddressInfo, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createServer, connect as dial, type Server, type Socket } from 'node:net';
 
 /** A way to a Postgres that can be cut: then connections break, and new ones are refused. */
 export interface PostgresProxy {
