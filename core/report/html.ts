@@ -11,6 +11,7 @@ export function reportHtml(report: Report, generatedAt: string): string {
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid #ccc; overflow-wrap: anywhere }
+th { overflow-wrap: normal }
 code { font-size: .9em } .bad { color: #a40000; font-weight: 600 } .signature td, .line { height: 3rem }
 @media print { body { margin: 0; font-size: 10pt } h2 { break-after: avoid } tr { break-inside: avoid } .signoff { break-before: page } }
 </style>
