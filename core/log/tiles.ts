@@ -31,15 +31,16 @@ export function nodeInTile({ level, index }: Node, tile: Uint8Array): Buffer {
   const first = (index * width) % TILE_WIDTH;
   if ((first + width) * HASH_BYTES > tile.length)
     throw new RangeError(`a tile of ${tile.length / HASH_BYTES} hashes lacks node ${level}/${index}`);
-  let hashes: Buffer[] = [];
+  let hashes: Uint8Array[] = [];
   for (let i = first; i < first + width; i++)
-    hashes.push(Buffer.from(tile.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES)));
+    hashes.push(tile.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES));
   while (hashes.length > 1) {
-    const above: Buffer[] = [];
+    const above: Uint8Array[] = [];
     for (let i = 0; i < hashes.length; i += 2) above.push(hashChildren(hashes[i]!, hashes[i + 1]!));
     hashes = above;
   }
-  return hashes[0]!;
+  // A copy: whoever keeps one hash must not keep its tile.
+  return Buffer.from(hashes[0]!);
 }
 
 /**
