@@ -7,6 +7,7 @@ export interface JobContext {
    * the work end together.
    */
   client: ClientBase;
+  /** Postgres' time, whatever this machine's clock says. */
   now: () => Date;
   log: JobLog;
   /** Set when the process is stopping: finish the transaction at hand and return. */

@@ -7,6 +7,7 @@ export interface JobMetrics {
   errors: Counter<'job'>;
   lastSuccess: Gauge<'job'>;
   leading: Gauge;
+  clockOffset: Gauge;
 }
 
 export function createJobMetrics(registry: Registry): JobMetrics {
@@ -40,6 +41,11 @@ export function createJobMetrics(registry: Registry): JobMetrics {
     leading: new Gauge({
       name: 'whochanged_jobs_leader',
       help: '1 in the process that runs the jobs',
+      registers,
+    }),
+    clockOffset: new Gauge({
+      name: 'whochanged_clock_offset_seconds',
+      help: "How far Postgres' clock is ahead of this process', as of its last run of a job",
       registers,
     }),
   };

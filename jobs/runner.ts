@@ -18,6 +18,8 @@ import { createJobMetrics, type JobMetrics } from './metrics.js';
 const MAX_ERROR_TEXT = 1000;
 /** A leader asks every five seconds: one that asked nothing for so long hangs. */
 const SILENCE_MS = 20_000;
+/** More than a round trip to a busy Postgres. */
+const WRONG_CLOCK_MS = 5000;
 
 export interface RunnerOptions {
   /** Direct connections to Postgres. The runner keeps one, and takes one more per job at work. */
@@ -44,6 +46,7 @@ export class JobRunner {
   readonly #stopping = new AbortController();
   readonly #process = randomUUID().slice(0, 13);
   readonly #silenceMs: number;
+  #clockIsWrong = false;
   #tasks: ScheduledTask[] = [];
 
   constructor(options: RunnerOptions) {
@@ -192,12 +195,13 @@ export class JobRunner {
     };
     client.on('error', onError);
     try {
-      if (!(await tryLockJob(client, job.name, this.#process))) {
+      const { held, clock } = await tryLockJob(client, job.name, this.#process);
+      if (!held) {
         if (this.leading && (await endStalledRun(client, job.name, this.#silenceMs)))
           this.#log.warn({ job: job.name }, 'another process hung in the midst of a job: its run was ended');
         return undefined;
       }
-      const run = await this.#measure(job, client);
+      const run = await this.#measure(job, client, this.#offsetFrom(clock));
       // What a failed run left open must not take the record of the failure with it.
       if (run.error !== undefined) await client.query('rollback').catch(onError);
       await appendJobRun(broken ? this.#pool : client, run);
@@ -213,13 +217,32 @@ export class JobRunner {
     }
   }
 
-  async #measure(job: Job, client: PoolClient): Promise<JobRun> {
-    const startedAt = new Date();
+  /** How far Postgres' clock is ahead of ours, in milliseconds. */
+  #offsetFrom(clock: number): number {
+    const offset = clock - Date.now();
+    this.#metrics.clockOffset.set(offset / 1000);
+    const wrong = Math.abs(offset) > WRONG_CLOCK_MS;
+    if (wrong && !this.#clockIsWrong)
+      this.#log.warn(
+        { aheadSeconds: -offset / 1000 },
+        "this machine's clock differs from Postgres': jobs go by that of Postgres; look after NTP",
+      );
+    this.#clockIsWrong = wrong;
+    return offset;
+  }
+
+  /**
+   * Runs a job and tells how it went. Its time is Postgres', by which rows were stamped: a machine's wrong clock must not
+   * make verdicts final, or drop what is to be kept.
+   */
+  async #measure(job: Job, client: PoolClient, clockOffset: number): Promise<JobRun> {
+    const now = () => new Date(Date.now() + clockOffset);
+    const startedAt = now();
     const labels = { job: job.name };
     const run = (rows: number, error?: string): JobRun => ({
       job: job.name,
       startedAt,
-      finishedAt: new Date(),
+      finishedAt: now(),
       rows,
       error,
     });
@@ -227,7 +250,7 @@ export class JobRunner {
     try {
       const { rows } = await job.runOnce({
         client,
-        now: () => new Date(),
+        now,
         log: this.#log,
         signal: this.#stopping.signal,
       });

@@ -63,13 +63,21 @@ export async function endStalledRun(client: ClientBase, job: string, silenceMs: 
   return (rowCount ?? 0) > 0;
 }
 
-/** Takes a job's lock for as long as this connection lives, or until releaseJob. False while it runs elsewhere. */
-export async function tryLockJob(client: ClientBase, job: string, process: string): Promise<boolean> {
-  const { rows } = await client.query<{ held: boolean }>(
-    `select set_config('application_name', $3, false), pg_try_advisory_lock($1, hashtext($2)) as held`,
+/**
+ * Takes a job's lock for as long as this connection lives, or until releaseJob. `held` is false while it runs elsewhere;
+ * `clock` is Postgres' time then, in milliseconds since the epoch.
+ */
+export async function tryLockJob(
+  client: ClientBase,
+  job: string,
+  process: string,
+): Promise<{ held: boolean; clock: number }> {
+  const { rows } = await client.query<{ held: boolean; clock: number }>(
+    `select set_config('application_name', $3, false), pg_try_advisory_lock($1, hashtext($2)) as held,
+            (extract(epoch from clock_timestamp()) * 1000)::float8 as clock`,
     [JOB_LOCK, job, `${JOB_SESSION} ${process}`],
   );
-  return rows[0]!.held;
+  return rows[0]!;
 }
 
 export async function releaseJob(client: ClientBase, job: string): Promise<void> {

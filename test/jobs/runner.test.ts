@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Registry } from 'prom-client';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Job } from '../../jobs/job.js';
 import { partitionsJob } from '../../jobs/partitions.js';
 import { pruneJobRunsJob } from '../../jobs/prune-job-runs.js';
@@ -88,6 +88,27 @@ describe('JobRunner', () => {
       code: 'not_found',
       hint: 'the jobs are seven',
     });
+  });
+
+  it("goes by Postgres' clock where this machine's is wrong, and says by how much", async () => {
+    let seen: Date | undefined;
+    const runOnce: Job['runOnce'] = async ({ now }) => {
+      seen = now();
+      return { rows: 0 };
+    };
+    const registry = new Registry();
+    const runner = createRunner([{ name: 'x', schedule: YEARLY, runOnce }], registry);
+    const right = Date.now();
+    vi.useFakeTimers({ toFake: ['Date'], now: right + 2 * 3_600_000 });
+    try {
+      const run = await runner.run('x');
+      for (const at of [seen!, run.startedAt, run.finishedAt])
+        expect(Math.abs(at.getTime() - right)).toBeLessThan(60_000);
+    } finally {
+      vi.useRealTimers();
+    }
+    const offset = /^whochanged_clock_offset_seconds (\S+)$/m.exec(await registry.metrics())![1];
+    expect(Math.abs(Number(offset) + 7200)).toBeLessThan(60);
   });
 
   it('records a failure with its message, rolls back what it left open, and goes on', async () => {
