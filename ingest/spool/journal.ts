@@ -12,6 +12,8 @@ interface Segment {
   path: string;
   number: number;
   bytes: number;
+  /** Of them, those of records that were written whole. */
+  whole: number;
 }
 
 interface Waiting {
@@ -45,7 +47,8 @@ export class Journal {
       const match = /^(\d{12})\.spool$/.exec(name);
       if (!match) continue;
       const path = join(dir, name);
-      journal.#segments.push({ path, number: Number(match[1]), bytes: (await stat(path)).size });
+      const { size } = await stat(path);
+      journal.#segments.push({ path, number: Number(match[1]), bytes: size, whole: size });
     }
     return journal;
   }
@@ -88,9 +91,9 @@ export class Journal {
         await this.#write(batch.map((item) => item.record));
         for (const item of batch) item.resolve();
       } catch (error) {
-        // What a failed write left behind is unknown: a fresh segment keeps later records readable.
-        await this.#closeSegment();
-        for (const item of batch) item.reject(error);
+        await this.#takeBack();
+        const failure = isFull(error) ? diskFull(error) : error;
+        for (const item of batch) item.reject(failure);
       }
     }
     this.#flushing = false;
@@ -113,7 +116,29 @@ export class Journal {
       segment.bytes += bytesWritten;
     }
     await file.datasync();
+    segment.whole = segment.bytes;
     if (segment.bytes >= SEGMENT_BYTES) await this.#closeSegment();
+  }
+
+  /**
+   * After a write that failed: cuts off what it left of its records, so that a full disk isn't filled with pieces of them.
+   * Later records go to a fresh segment, and stay readable where even that fails.
+   */
+  async #takeBack(): Promise<void> {
+    const file = this.#file;
+    const segment = this.#segments.at(-1);
+    if (!file || !segment) return;
+    try {
+      await file.truncate(segment.whole);
+      segment.bytes = segment.whole;
+      if (segment.whole > 0) return;
+      await unlink(segment.path);
+      this.#segments.pop();
+    } catch {
+      // It stays as it is: what is whole in it can be read.
+    } finally {
+      await this.#closeSegment();
+    }
   }
 
   async #openSegment(): Promise<FileHandle> {
@@ -121,6 +146,8 @@ export class Journal {
     const path = join(this.#dir, `${String(number).padStart(12, '0')}.spool`);
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_APPEND;
     const file = await open(path, flags, 0o600);
+    this.#file = file;
+    this.#segments.push({ path, number, bytes: 0, whole: 0 });
     // The file's name must survive a power cut as well as its content.
     const dir = await open(this.#dir, constants.O_RDONLY);
     try {
@@ -128,8 +155,6 @@ export class Journal {
     } finally {
       await dir.close();
     }
-    this.#file = file;
-    this.#segments.push({ path, number, bytes: 0 });
     return file;
   }
 
@@ -154,6 +179,8 @@ export class Journal {
       // Later records go to a new segment; this one is complete once running writes are through.
       while (this.#flushing) await new Promise((resolve) => setImmediate(resolve));
       await this.#closeSegment();
+      // Its only write failed, and was taken back.
+      if (this.#segments[0] !== segment) return true;
     }
     const { records, rest } = readFrames(await readFile(segment.path));
     if (records.length > 0) await consume(records);
@@ -182,4 +209,16 @@ function readFrames(data: Buffer): { records: Buffer[]; rest: number } {
     at += HEADER_BYTES + length;
   }
   return { records, rest: data.length - at };
+}
+
+function isFull(error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
+}
+
+function diskFull(cause: unknown): WhochangedError {
+  return new WhochangedError('overloaded', "the spool's disk is full and Postgres is away", {
+    hint: 'bring Postgres back, or give the disk of WHOCHANGED_SPOOL_DIR more room',
+    retryAfter: 10,
+    cause,
+  });
 }

@@ -1,4 +1,5 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -50,4 +51,38 @@ it('refuses what has no room, and keeps the rest', async () => {
   await journal.append(record('a'.repeat(20)));
   await expect(journal.append(record('b'))).rejects.toMatchObject({ code: 'overloaded' });
   expect(await drained(journal)).toEqual(['a'.repeat(20)]);
+});
+
+/** Whether this machine lets us have a small disk of our own. */
+function mountSmallDisk(path: string): boolean {
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', path], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+it('says that its disk is full, leaves no pieces there, and goes on when there is room', async ({ skip }) => {
+  if (!mountSmallDisk(folder)) skip('mounting a disk takes root');
+  try {
+    const journal = await Journal.open(folder, { maxBytes: 10_000_000 });
+    await journal.append(record('first'));
+    await writeFile(join(folder, 'ballast'), Buffer.alloc(160_000));
+    const large = record('x'.repeat(200_000));
+    for (let i = 0; i < 3; i++)
+      await expect(journal.append(large)).rejects.toMatchObject({
+        code: 'overloaded',
+        message: expect.stringContaining('disk is full'),
+      });
+    expect((await readdir(folder)).sort()).toEqual(['000000000001.spool', 'ballast']);
+    await rm(join(folder, 'ballast'));
+    await journal.append(large);
+    expect(await drained(journal)).toEqual(['first', String(large)]);
+    expect(await readdir(folder)).toEqual([]);
+    expect(journal.isEmpty).toBe(true);
+    await journal.close();
+  } finally {
+    execFileSync('umount', ['-l', folder]);
+  }
 });
