@@ -39,9 +39,15 @@ export async function beginAlerts(client: ClientBase, clusterIDs: readonly numbe
     ]);
     if (rowCount) continue;
     for (const clusterID of clusterIDs)
-      await moveCursor(client, job, clusterID, (await lastNumber(client, clusterID, subject, '-1')) ?? '-1');
+      await moveCursor(client, job, clusterID, await endOf(client, clusterID, subject));
     await moveCursor(client, job, 0, '0');
   }
+}
+
+/** Where a cluster ends now. Events have a coarse index only: the last change tells from where on to look for their end. */
+async function endOf(client: ClientBase, clusterID: number, subject: RowSubject): Promise<string> {
+  const change = subject === 'event' ? await lastNumber(client, clusterID, 'change', '-1') : undefined;
+  return (await lastNumber(client, clusterID, subject, change ?? '-1')) ?? change ?? '-1';
 }
 
 export async function moveAlertCursor(

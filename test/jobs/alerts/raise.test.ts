@@ -59,8 +59,12 @@ const alertsOf = (alerting: Alerting) =>
 
 describe('alerts', () => {
   it('begin when they are switched on: history raises none', async () => {
-    const alerting = new Alerting(database.pool, 'rules: [{name: exec, match: {change.kind: exec}}]');
+    const alerting = new Alerting(
+      database.pool,
+      'rules: [{name: exec, match: {change.kind: exec}}, {name: read, match: {class: secret_read}}]',
+    );
     await cluster.record(exec(1));
+    await cluster.record(readSecret(1, 'alice@example.com'));
     expect(await alerting.raise()).toBe(0);
     await cluster.record(exec(2));
     expect(await alerting.raise()).toBe(1);
