@@ -26,6 +26,7 @@ import { changeRoutes } from './routes/changes.js';
 import { commitRoutes } from './routes/commits.js';
 import { completenessRoutes } from './routes/completeness.js';
 import { driftRoutes } from './routes/drift.js';
+import { erasureRoutes } from './routes/erasures.js';
 import { eventRoutes } from './routes/events.js';
 import { gateRoutes } from './routes/gate.js';
 import { healthRoutes } from './routes/health.js';
@@ -141,6 +142,7 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     ticketRoutes(api);
     hostRoutes(api);
     holdRoutes(api);
+    erasureRoutes(api);
     retentionRoutes(api);
     hookRoutes(api);
     verifyRoutes(api);

@@ -1,13 +1,13 @@
 import type { FastifyBaseLogger } from 'fastify';
 import type { Pool } from 'pg';
 import { WhochangedError } from '../core/errors.js';
-import type { ArchiveReader } from '../store/archive/files.js';
+import type { S3Archive } from '../store/archive/files.js';
 import { loadSegment } from '../store/archive/load-segment.js';
 import { askForSegments, findSegments, type Segment, type SegmentState } from '../store/archive/segments.js';
 
 /** The archive, for questions that reach into it. */
 export interface ApiArchive {
-  reader: ArchiveReader;
+  reader: S3Archive;
   /** Events that a question may have loaded at once. */
   loadMaxEvents: number;
   /** How long they stay after the last question. */

@@ -8,6 +8,7 @@ import { changesCommand } from './commands/changes.js';
 import { commitCommand } from './commands/commit.js';
 import { completenessCommands } from './commands/completeness.js';
 import { driftCommands } from './commands/drift.js';
+import { eraseCommand } from './commands/erase.js';
 import { gateCommands } from './commands/gate.js';
 import { holdCommands } from './commands/holds.js';
 import { hostCommands } from './commands/hosts.js';
@@ -86,6 +87,7 @@ export function createProgram(name: string, version: string): Command {
   logCommands(program);
   reportCommands(program);
   holdCommands(program);
+  eraseCommand(program);
   retentionCommand(program);
   return program;
 }

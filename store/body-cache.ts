@@ -72,7 +72,7 @@ export class BodyCache {
     return found;
   }
 
-  /** Writes the bodies that the store doesn't have. `markStored` must follow once the transaction has committed. */
+  /** Writes the bodies that the store doesn't have, but those that were erased from it. `markStored` must follow once the transaction has committed. */
   async append(
     client: ClientBase,
     clusterID: number,
@@ -84,7 +84,8 @@ export class BodyCache {
       name: 'bodies-present',
       // What is referred to from now on is not to be swept away (store/archive/sweep-bodies.ts).
       text: `with kept as (delete from body_candidates where cluster_id = $1 and digest = any($2::bytea[]))
-             select digest from bodies where cluster_id = $1 and digest = any($2::bytea[])`,
+             select digest from bodies where cluster_id = $1 and digest = any($2::bytea[])
+             union all select digest from erased_bodies where cluster_id = $1 and digest = any($2::bytea[])`,
       values: [clusterID, candidates.map(([digest]) => Buffer.from(digest, 'hex'))],
     });
     const present = new Set(rows.map((row) => row.digest.toString('hex')));

@@ -6,6 +6,7 @@ import { type LeafType, parseLeaf } from '../core/log/leaf.js';
 import { hashLeaf } from '../core/log/merkle.js';
 import type { VerifierKey } from '../core/log/note.js';
 import { parseProofFile, verifyProofFile } from '../core/log/proof-file.js';
+import { ERASED_DIGESTS } from '../core/retention/erased.js';
 import { type VerdictRecord, verdictRecordDigest } from '../core/verdict/verdict-record.js';
 
 export interface ProofResult {
@@ -49,13 +50,14 @@ const DIGEST_OF: Record<LeafType, (record: unknown) => Buffer> = {
   access: (record) => accessEventDigest(record as AccessEvent),
 };
 
-/** The digest of an Event as the API gives it: redacted, with its bodies. */
+/** The digest of an Event as the API gives it: redacted, with its bodies or the digests of those that were erased. */
 function digestOfEvent(value: unknown): Buffer {
   const event = decodeEvent(value);
-  const { requestObject: request, responseObject: response } = event;
-  return canonicalEvent(
-    event,
-    request === undefined ? undefined : canonicalBody(request).digest,
-    response === undefined ? undefined : canonicalBody(response).digest,
-  ).digest;
+  const erased = (value as { [ERASED_DIGESTS]?: Record<string, string> })[ERASED_DIGESTS] ?? {};
+  const digestOf = (part: 'requestObject' | 'responseObject') => {
+    const body = event[part];
+    if (body !== undefined) return canonicalBody(body).digest;
+    return erased[part] === undefined ? undefined : Buffer.from(erased[part], 'hex');
+  };
+  return canonicalEvent(event, digestOf('requestObject'), digestOf('responseObject')).digest;
 }

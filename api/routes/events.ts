@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import { STAGES } from '../../core/audit-event.js';
 import { WhochangedError } from '../../core/errors.js';
 import { EVENT_CLASSES } from '../../core/vocabulary.js';
+import { findErasedParts, PAYLOAD_PARTS, withErased } from '../../store/erasures.js';
 import { findClusters } from '../../store/queries/change-filter.js';
 import { decodeCursor } from '../../store/queries/cursor.js';
 import { type EventRow, findEvent, findEvents, findRawEvent, recordOf } from '../../store/queries/events.js';
@@ -60,7 +61,7 @@ function eventItem(row: EventRow) {
 
 const TAGS = ['events'];
 
-export function eventRoutes({ server, auth }: Api): void {
+export function eventRoutes({ server, deps, auth }: Api): void {
   const onRequest = auth.requireWithin('reader');
   const Query = Type.Object({
     ...PageQuery,
@@ -112,7 +113,15 @@ export function eventRoutes({ server, auth }: Api): void {
     archived: ArchivedFlag,
     digest: Type.String({ description: 'SHA-256 of the canonical redacted event' }),
     digestVerified: Type.Boolean({ description: 'what is stored still has that digest' }),
-    raw: Type.Unknown({ description: 'the redacted audit.k8s.io Event' }),
+    erased: Type.Optional(
+      Type.Array(Type.Object({ part: words(PAYLOAD_PARTS), erasedAt: Type.String() }), {
+        description: 'bodies that were erased lawfully; their digests, and every proof, stay',
+      }),
+    ),
+    raw: Type.Unknown({
+      description:
+        'the redacted audit.k8s.io Event; a body that was erased is told by its SHA-256 in whochanged/erased',
+    }),
   });
   server.get(
     '/v1/events/:eventID',
@@ -131,11 +140,13 @@ export function eventRoutes({ server, auth }: Api): void {
       const row = await findEvent(db, params.eventID);
       if (!row) throw new WhochangedError('not_found', 'no event has this id');
       const { event, digestVerified } = await findRawEvent(db, row);
+      const erased = await findErasedParts(deps.pool, row);
       return {
         ...eventItem(row),
         digest: row.digest.toString('hex'),
         digestVerified,
-        raw: recordOf(event),
+        ...(erased.length > 0 && { erased: erased.map(({ part, erasedAt }) => ({ part, erasedAt })) }),
+        raw: withErased(recordOf(event), erased),
       };
     },
   );

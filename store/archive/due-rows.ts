@@ -14,7 +14,8 @@ export interface DueQuestion {
   limit: number;
 }
 
-const HELD_EVENT = heldSql({
+/** Of events `e`, joined as EVENT_JOINS does. */
+export const HELD_EVENT = heldSql({
   cluster: 'e.cluster_id',
   at: 'e.at',
   namespace: 'o.namespace',

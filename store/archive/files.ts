@@ -46,6 +46,16 @@ export class S3Archive implements ArchiveReader {
     }
   }
 
+  async remove(key: string): Promise<void> {
+    const { DeleteObjectCommand } = await import('@aws-sdk/client-s3');
+    const s3 = await this.#clients.s3(this.#place);
+    try {
+      await s3.send(new DeleteObjectCommand(this.#at(key)));
+    } catch (error) {
+      throw this.#named(key, error);
+    }
+  }
+
   /** The SDK's own words rarely say of what, and its errors hold the whole request with its signature. */
   #named(key: string, error: unknown): Error {
     const { name, message } = error as Error;

@@ -76,7 +76,8 @@ async function putBodies(
     ]);
     await client.query(
       `insert into bodies (cluster_id, digest, size, encoding, content)
-       select $1, * from unnest($2::bytea[], $3::integer[], $4::smallint[], $5::bytea[]) on conflict do nothing`,
+       select $1, b.* from unnest($2::bytea[], $3::integer[], $4::smallint[], $5::bytea[]) as b (digest, size, encoding, content)
+        where not exists (select from erased_bodies x where x.cluster_id = $1 and x.digest = b.digest) on conflict do nothing`,
       [
         clusterID,
         digests,

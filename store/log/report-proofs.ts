@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely';
 import type { Pool } from 'pg';
 import { WhochangedError } from '../../core/errors.js';
 import type { Report } from '../../core/report/report.js';
+import { findErasedParts, withErased } from '../erasures.js';
 import { findEvent, findRawEvent, recordOf } from '../queries/events.js';
 import type { Database } from '../schema.js';
 import { findTerminalEvent } from './change-event.js';
@@ -46,9 +47,10 @@ async function* rowProofs(
     const proof = await proven(proveEvent(pool, row, checkpoint));
     if (proof !== undefined) {
       yield { name: `${id}/event.tlog-proof`, content: proof };
-      // A body that was erased leaves the proof as it is, and nothing to hold it against.
+      // A body that was erased leaves the proof as it is: its digest stands in its place.
       const { event, digestVerified } = await findRawEvent(db, row);
-      if (digestVerified) yield { name: `${id}/event.json`, content: `${JSON.stringify(recordOf(event))}\n` };
+      const record = withErased(recordOf(event), await findErasedParts(pool, row));
+      if (digestVerified) yield { name: `${id}/event.json`, content: `${JSON.stringify(record)}\n` };
     }
   }
   const verdict = await findVerdictRecord(pool, id);

@@ -1,4 +1,13 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { S3Archive } from '../../store/archive/files.js';
+import { SegmentReader } from '../../store/archive/segment-files.js';
+import { findSegments } from '../../store/archive/segments.js';
+import { S3Clients } from '../../store/s3-client.js';
+import { parseS3Place, type S3Place } from '../../store/s3-place.js';
+import { readTrustedKeys } from '../../verify/keys.js';
+import { verifyProof } from '../../verify/proof.js';
 import { type Answer, allItems, ask } from '../harness/api-client.js';
 import { Cluster, eventList } from '../harness/events.js';
 import { type RunningApi, startApi } from '../harness/running-api.js';
@@ -8,6 +17,7 @@ import { type S3Proxy, startS3Proxy } from '../harness/s3-proxy.js';
 const SINCE = '?since=2026-03-02T00:00:00Z&until=2026-03-03T00:00:00Z';
 const WEB = '/v1/objects/default/apps/deployments/shop/web';
 
+let place: S3Place;
 let s3: TestS3;
 let proxy: S3Proxy;
 let api: RunningApi;
@@ -60,8 +70,10 @@ beforeAll(async () => {
   s3 = await startS3();
   proxy = await startS3Proxy(s3.endpoint);
   const bucket = await s3.createBucket();
+  const url = `s3://${bucket}/a/?endpoint=${proxy.endpoint}&pathStyle=true`;
+  place = parseS3Place(url);
   api = await startApi({
-    WHOCHANGED_ARCHIVE_URL: `s3://${bucket}/a/?endpoint=${proxy.endpoint}&pathStyle=true`,
+    WHOCHANGED_ARCHIVE_URL: url,
     WHOCHANGED_RETENTION: 'all=30d',
   });
   const cluster = new Cluster();
@@ -136,6 +148,52 @@ describe('an archived period', () => {
     expect(text).not.toContain('vault');
   });
 
+  it('loses a payload that is erased lawfully, everywhere, and every proof holds', async () => {
+    const second = (await ask(api, `/v1/changes${SINCE}&order=asc`)).json.items[1];
+    expect(second.summary).toContain('web:2');
+    const { eventID } = (await ask(api, `/v1/changes/${second.id}`)).json.events[0];
+    const erased = await api.cli(['erase', second.id, '--reason', 'request-17', '-o', 'json']);
+    expect(JSON.parse(erased.stdout)).toMatchObject({ eventID, changes: 2, segments: 1, left: [] });
+    const event = await ask(api, `/v1/events/${eventID}`);
+    expect(event.json).toMatchObject({
+      digestVerified: true,
+      erased: [
+        { part: 'request', erasedAt: expect.any(String) },
+        { part: 'response', erasedAt: expect.any(String) },
+      ],
+    });
+    expect(event.text).not.toContain('web:2');
+    expect((await ask(api, `/v1/changes${SINCE}`)).text).not.toContain('web:2');
+    const keys = (await ask(api, '/v1/log/keys')).json.items.map(
+      (key: { verifierKey: string }) => key.verifierKey,
+    );
+    const [keyFile, proof, record] = ['log.keys', 'x.tlog-proof', 'x.json'].map((name) =>
+      join(api.folder, name),
+    );
+    await writeFile(keyFile!, keys.join('\n'));
+    await writeFile(record!, JSON.stringify(event.json.raw));
+    await run('checkpoint');
+    expect((await api.cli(['proof', eventID, '--file', proof!])).code).toBe(0);
+    expect(await verifyProof(proof!, await readTrustedKeys(keyFile!), record)).toMatchObject({ ok: true });
+
+    await archive();
+    expect(await hot()).toBe(2);
+    const clients = new S3Clients();
+    const reader = new S3Archive(clients, place);
+    let text = '';
+    for (const segment of await findSegments(api.pool, 'true', [])) {
+      const files = new SegmentReader(reader, segment);
+      for await (const rows of files.changes()) text += JSON.stringify(rows);
+      for await (const rows of files.bodies()) text += JSON.stringify(rows);
+    }
+    await clients.stop();
+    expect(text).toContain('web:1');
+    expect(text).not.toContain('web:2');
+    const again = await ask(api, `/v1/changes${SINCE}`);
+    expect(again.json.items).toHaveLength(6);
+    expect(again.text).not.toContain('web:2');
+  });
+
   it('is proven by the archive: the log holds, and a removed event still is one', async () => {
     await archive();
     const verify = () => api.cli(['verify-log']);
@@ -189,6 +247,9 @@ describe('a legal hold', () => {
       reason: 'case 4711',
     });
     const { id } = JSON.parse(made.stdout);
+    const settings = (await ask(api, `/v1/changes${SINCE}&namespace=vault`)).json.items[0];
+    const erasure = { method: 'POST', body: { event: settings.id, reason: 'request-18' } };
+    expect((await ask(api, '/v1/erasures', erasure)).json.detail).toBe('a legal hold covers it');
     await ask(api, `/v1/changes${SINCE}`);
     await archive();
     expect(

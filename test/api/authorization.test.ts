@@ -39,6 +39,7 @@ const ROLE_OF: Record<string, 'none' | 'operator' | 'admin'> = {
   'POST /v1/tickets/import': 'admin',
   'POST /v1/attestations': 'operator',
   'GET /v1/log/verify': 'admin',
+  'POST /v1/erasures': 'admin',
   'POST /v1/holds': 'admin',
   'POST /v1/holds/{id}/release': 'admin',
   'GET /v1/access-events': 'admin',

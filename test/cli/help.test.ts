@@ -51,7 +51,7 @@ describe.each(['whochanged', 'kubectl whochanged'])('the help of %s', (name) => 
         ...['alert rules', 'alert check', 'alert test'],
         ...['identities', 'identities check'],
         ...['proof', 'checkpoint', 'verify-log', 'whoami', 'access-events'],
-        ...['hold', 'hold add', 'hold list', 'hold release', 'retention'],
+        ...['hold', 'hold add', 'hold list', 'hold release', 'retention', 'erase'],
         ...['drift', 'applications'],
         ...['verdicts', 'actions', 'policy', 'policy show', 'policy check', 'policy test'],
       ].sort(),
