@@ -58,6 +58,8 @@ export interface Config {
   gateDeadlineMs: number;
   /** What changes are held to. */
   policyFile: string | undefined;
+  /** What reports are delivered where; undefined: none. */
+  reportsFile: string | undefined;
   /** Rules and receivers of alerts; undefined: nothing is alerted. */
   alertsFile: string | undefined;
   s3: {
@@ -169,6 +171,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     gateDeadlineMs: reader.integer('WHOCHANGED_GATE_DEADLINE_MS', 1000, 10, 25_000),
     policyFile: reader.file('WHOCHANGED_POLICY_FILE'),
     alertsFile: reader.file('WHOCHANGED_ALERTS_FILE'),
+    reportsFile: reader.file('WHOCHANGED_REPORTS_FILE'),
     s3: {
       concurrency: reader.integer('WHOCHANGED_S3_CONCURRENCY', 8, 1, 256),
       maxInFlightBytes: reader.integer('WHOCHANGED_S3_MAX_IN_FLIGHT_BYTES', 8 * MIB, MIB, 4096 * MIB),

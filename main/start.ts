@@ -22,6 +22,7 @@ import { findGapsJob } from '../jobs/completeness/find-gaps.js';
 import { createCompletenessMetrics } from '../jobs/completeness/metrics.js';
 import { sampleCountersJob } from '../jobs/completeness/sample-counters.js';
 import { writeCanariesJob } from '../jobs/completeness/write-canaries.js';
+import { deliverReportsJob } from '../jobs/deliver-reports.js';
 import { gitAnswers } from '../jobs/git/answers.js';
 import { fetchReposJob } from '../jobs/git/fetch-repos.js';
 import { createGitMetrics } from '../jobs/git/metrics.js';
@@ -52,6 +53,7 @@ import { type IngestRole, startIngest } from './ingest-role.js';
 import { loadOrCreateLogKey } from './log-key.js';
 import { openPolicy } from './policy-file.js';
 import { loadRedaction } from './redaction.js';
+import { loadDeliveries } from './reports-file.js';
 import { buildServer } from './server.js';
 import { openStore } from './store-connection.js';
 import { openTls } from './tls.js';
@@ -103,6 +105,7 @@ export async function start(
   };
 
   const alerts = openAlerts(config.alertsFile, log);
+  const deliveries = loadDeliveries(config.reportsFile);
 
   let publicURL = config.publicURL;
   const has = (role: Config['roles'][number]) => config.roles.includes(role);
@@ -158,6 +161,10 @@ export async function start(
           ]
         : []),
     ];
+    if (deliveries.length > 0) {
+      const version = readVersion();
+      all.push(deliverReportsJob({ deliveries, s3: archiveClients, credentials: places, version }));
+    }
     if (alerts) {
       const metrics = createAlertMetrics(registry);
       all.push(

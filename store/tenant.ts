@@ -1,5 +1,5 @@
 import { Kysely, PostgresDialect } from 'kysely';
-import type { Pool, PoolClient } from 'pg';
+import type { ClientBase, Pool, PoolClient } from 'pg';
 import type { Database } from './schema.js';
 
 /** Where a question is asked: the whole database, or what a tenant may see of it. */
@@ -43,6 +43,12 @@ export async function openTenantStore(pool: Pool, scope: readonly string[]): Pro
       client.release(broken);
     },
   };
+}
+
+/** Asks through one connection that somebody else holds, such as a job's. */
+export function storeOn(client: ClientBase): Store {
+  const view = viewOf(client as PoolClient);
+  return { db: new Kysely<Database>({ dialect: new PostgresDialect({ pool: view as Pool }) }), pool: view };
 }
 
 /** The one connection in the place of a pool: handing it back is not ending it. */

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { type Static, Type } from 'typebox';
+import { csvCells } from '../../core/csv.js';
 import { WhochangedError } from '../../core/errors.js';
 import { REPORT_COLUMNS } from '../../core/report/columns.js';
 import { CONTROLS, type Control, findControl } from '../../core/report/controls.js';
@@ -13,7 +14,6 @@ import { checkQuestion, makeReport, type ReportQuestion } from '../../store/quer
 import { populationOf } from '../../store/queries/report-population.js';
 import type { Api } from '../api.js';
 import { words } from '../change-schema.js';
-import { csvCells } from '../csv.js';
 import { readTime } from '../times.js';
 import { listOf, many } from './changes.js';
 

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { type Static, Type } from 'typebox';
+import { csvCells } from '../../core/csv.js';
 import { APPLICATION_ACTIONS } from '../../core/links/application-actions.js';
 import { VERDICTS } from '../../core/verdict/verdict.js';
 import { findApplicationActions } from '../../store/queries/application-actions.js';
@@ -14,7 +15,6 @@ import {
 import type { Api } from '../api.js';
 import { objectItem } from '../change-item.js';
 import { ObjectSchema, pageSchema, SourceSchema, words } from '../change-schema.js';
-import { csvCells } from '../csv.js';
 import { readTime } from '../times.js';
 import { VerdictSchema, verdictItem } from '../verdict-schema.js';
 import { listOf, many, PageQuery } from './changes.js';

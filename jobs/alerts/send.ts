@@ -62,7 +62,8 @@ export async function send(receiver: Receiver, notice: AlertNotice, places: Cred
   }
 }
 
-function post(
+/** POSTs a body as JSON. @throws Error where no answer comes; `ca` is of a private authority, PEM */
+export function post(
   address: string,
   body: string,
   headers: Record<string, string>,

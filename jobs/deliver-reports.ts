@@ -1,0 +1,153 @@
+import { createHash } from 'node:crypto';
+import type { ClientBase } from 'pg';
+import { signedHeaders } from '../core/alerts/payload.js';
+import { csvCells } from '../core/csv.js';
+import { REPORT_COLUMNS } from '../core/report/columns.js';
+import { type DeliveredFormat, lastPeriod, type ReportDelivery } from '../core/report/delivery.js';
+import { reportHtml } from '../core/report/html.js';
+import { apiActivity } from '../core/report/ocsf.js';
+import { oscalResults } from '../core/report/oscal.js';
+import { completenessStatement, type Report } from '../core/report/report.js';
+import { makeReport } from '../store/queries/report.js';
+import { populationOf } from '../store/queries/report-population.js';
+import {
+  type DeliveredFile,
+  isDeliveryDue,
+  recordDelivered,
+  recordDeliveryFailure,
+} from '../store/report-deliveries.js';
+import type { S3Clients } from '../store/s3-client.js';
+import { parseS3Place } from '../store/s3-place.js';
+import { type Store, storeOn } from '../store/tenant.js';
+import { post } from './alerts/send.js';
+import { type CredentialPlaces, readReference } from './credentials.js';
+import type { Job } from './job.js';
+
+/** Verdicts wait for late evidence; a period that has just ended is given this long. */
+const SETTLE_MS = 3_600_000;
+const MAX_ERROR = 300;
+
+const FILES: Record<DeliveredFormat, { extension: string; type: string }> = {
+  html: { extension: 'html', type: 'text/html; charset=utf-8' },
+  json: { extension: 'json', type: 'application/json' },
+  csv: { extension: 'csv', type: 'text/csv; charset=utf-8' },
+  oscal: { extension: 'oscal.json', type: 'application/json' },
+  ocsf: { extension: 'ocsf.ndjson', type: 'application/x-ndjson' },
+};
+
+export interface ReportDeliveryParts {
+  deliveries: readonly ReportDelivery[];
+  s3: S3Clients;
+  credentials: CredentialPlaces;
+  version: string;
+}
+
+/**
+ * Makes each report of the file once its period has ended, and delivers it: files into a bucket, under names that a
+ * second try writes again, and a signed message to a webhook. At least once; what failed is tried again, and recorded.
+ */
+export function deliverReportsJob(parts: ReportDeliveryParts): Job {
+  return {
+    name: 'deliver-reports',
+    schedule: '20 */5 * * * *',
+    async runOnce({ client, now, log, signal }) {
+      let rows = 0;
+      for (const delivery of parts.deliveries) {
+        if (signal.aborted) break;
+        const at = now();
+        const period = lastPeriod(delivery.every, new Date(at.getTime() - SETTLE_MS));
+        if (!(await isDeliveryDue(client, delivery.name, period, at))) continue;
+        try {
+          const delivered = await deliver(client, delivery, period, at, parts);
+          await recordDelivered(client, delivery.name, period.since, { at, ...delivered });
+          rows++;
+        } catch (error) {
+          const text = (error as Error).message.replace(/\s+/g, ' ').slice(0, MAX_ERROR);
+          await recordDeliveryFailure(client, delivery.name, period.since, { at, error: text });
+          log.warn(
+            { delivery: delivery.name, since: period.since, error: text },
+            'a report could not be delivered',
+          );
+        }
+      }
+      return { rows };
+    },
+  };
+}
+
+async function deliver(
+  client: ClientBase,
+  delivery: ReportDelivery,
+  period: { since: string; until: string },
+  at: Date,
+  { s3, credentials, version }: ReportDeliveryParts,
+): Promise<{ populationDigest: string; files: DeliveredFile[] }> {
+  const { control, clusters, environments } = delivery;
+  const store = storeOn(client);
+  const report = await makeReport(store, { control, clusters, environments, ...period });
+  const files: DeliveredFile[] = [];
+  const day = (time: string) => time.slice(0, 10);
+  if (delivery.to !== undefined) {
+    const place = parseS3Place(delivery.to);
+    const { PutObjectCommand } = await import('@aws-sdk/client-s3');
+    const bucket = await s3.s3(place);
+    for (const format of delivery.formats) {
+      const body = Buffer.from(await written(store, report, format, at, version));
+      const name = `${place.prefix}${delivery.name}/${day(period.since)}_${day(period.until)}/${control.id}.${FILES[format].extension}`;
+      await bucket.send(
+        new PutObjectCommand({
+          Bucket: place.bucket,
+          Key: name,
+          Body: body,
+          ContentType: FILES[format].type,
+        }),
+      );
+      files.push({ name, sha256: createHash('sha256').update(body).digest('hex'), bytes: body.length });
+    }
+  }
+  if (delivery.webhook !== undefined) {
+    const { url, secret } = delivery.webhook;
+    const { exceptions: _exceptions, sample: _sample, ...head } = report;
+    const body = JSON.stringify({
+      type: 'whochanged.report',
+      delivery: delivery.name,
+      ...head,
+      completenessStatement: completenessStatement(report),
+      generatedAt: at.toISOString(),
+      files,
+    });
+    const key = (await readReference(secret, credentials)).trim();
+    const id = `report-${delivery.name}-${day(period.since)}`;
+    const sent = await post(
+      url,
+      body,
+      signedHeaders(key, id, Math.floor(Date.now() / 1000), body),
+      undefined,
+    );
+    if (sent.error !== undefined) throw new Error(sent.error);
+  }
+  return { populationDigest: report.populationDigest, files };
+}
+
+async function written(
+  { db, pool }: Store,
+  report: Report,
+  format: DeliveredFormat,
+  at: Date,
+  version: string,
+): Promise<string> {
+  const generatedAt = at.toISOString();
+  if (format === 'html') return reportHtml(report, generatedAt);
+  if (format === 'oscal') return JSON.stringify(oscalResults(report, generatedAt, version));
+  if (format === 'json')
+    return JSON.stringify({ ...report, completenessStatement: completenessStatement(report), generatedAt });
+  const lines: string[] = format === 'csv' ? [csvCells(REPORT_COLUMNS.map(([name]) => name))] : [];
+  const { rows } = populationOf(report.control.population, report, { origins: format === 'ocsf' });
+  for await (const { row, origin } of rows(pool, db))
+    lines.push(
+      origin
+        ? `${JSON.stringify(apiActivity(row, origin, version))}\n`
+        : csvCells(REPORT_COLUMNS.map(([, value]) => value(row))),
+    );
+  return lines.join('');
+}
