@@ -31,6 +31,12 @@ function rulesTo(receivers: string): string {
   return `receivers:\n${receivers}\n${RULES}`;
 }
 
+/** Alerts of a rule that go to the receiver by webhook. */
+function hooked(): Alerting {
+  const hook = `  - {name: hook, kind: webhook, url: "${receiver.url}", secret: env:WHOCHANGED_CREDENTIAL_HOOK}`;
+  return new Alerting(database.pool, rulesTo(hook), { WHOCHANGED_CREDENTIAL_HOOK: KEY });
+}
+
 /** Lets an alert be raised. */
 async function raise(alerting: Alerting, name = '<!channel> *web*'): Promise<void> {
   await alerting.raise();
@@ -56,13 +62,7 @@ const attempts = (alerting: Alerting) =>
 
 describe('a webhook', () => {
   it('is posted to once, signed so that the receiver can check it', async () => {
-    const alerting = new Alerting(
-      database.pool,
-      rulesTo(
-        `  - {name: hook, kind: webhook, url: "${receiver.url}", secret: env:WHOCHANGED_CREDENTIAL_HOOK}`,
-      ),
-      { WHOCHANGED_CREDENTIAL_HOOK: KEY },
-    );
+    const alerting = hooked();
     await raise(alerting);
     expect(await alerting.deliver()).toBe(1);
     expect(await alerting.deliver()).toBe(0);
@@ -88,13 +88,7 @@ describe('a webhook', () => {
   });
 
   it('is told again where the process died between telling and recording', async () => {
-    const alerting = new Alerting(
-      database.pool,
-      rulesTo(
-        `  - {name: hook, kind: webhook, url: "${receiver.url}", secret: env:WHOCHANGED_CREDENTIAL_HOOK}`,
-      ),
-      { WHOCHANGED_CREDENTIAL_HOOK: KEY },
-    );
+    const alerting = hooked();
     await raise(alerting);
     // The job's connection dies while the receiver answers, so that the attempt can't be written down.
     receiver.meanwhile = () =>
@@ -112,13 +106,7 @@ describe('a webhook', () => {
   });
 
   it('is tried again with growing pauses while it is down or in trouble, and each attempt is recorded', async () => {
-    const alerting = new Alerting(
-      database.pool,
-      rulesTo(
-        `  - {name: hook, kind: webhook, url: "${receiver.url}", secret: env:WHOCHANGED_CREDENTIAL_HOOK}`,
-      ),
-      { WHOCHANGED_CREDENTIAL_HOOK: KEY },
-    );
+    const alerting = hooked();
     await raise(alerting);
     await receiver.down();
     expect(await alerting.deliver()).toBe(0);

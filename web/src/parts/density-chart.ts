@@ -3,6 +3,8 @@ import 'uplot/dist/uPlot.min.css';
 import type { Density } from '../answers.ts';
 
 const HEIGHT = 132;
+/** The least between two labels of the time axis, in pixels: `13:38:10` and some air. */
+const LABEL_SPACE = 76;
 /** A drag shorter than this, in pixels, is a click. */
 const LEAST_DRAG = 4;
 
@@ -45,7 +47,7 @@ export function drawDensity(
         y: { range: (_chart, _least, most) => [0, Math.max(1, most)] },
       },
       axes: [
-        { ...axis, values: TIME_LABELS },
+        { ...axis, values: TIME_LABELS, space: LABEL_SPACE },
         { ...axis, size: 44, splits: (_chart, _axis, _least, most) => [0, Math.round(most)] },
       ],
       series: [
