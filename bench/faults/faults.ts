@@ -59,7 +59,10 @@ async function someoneHolds({ pool }: World, milliseconds: number): Promise<bool
 async function fill(path: string): Promise<() => Promise<void>> {
   const { bavail, bsize } = await statfs(path);
   const ballast = join(path, 'ballast');
-  await writeFile(ballast, Buffer.alloc(Math.max(0, bavail * bsize - LEFT_BYTES), 1));
+  await writeFile(ballast, Buffer.alloc(Math.max(0, bavail * bsize - LEFT_BYTES), 1)).catch((error) => {
+    // Whoever uses the disk has taken the room meanwhile.
+    if (error.code !== 'ENOSPC') throw error;
+  });
   return () => rm(ballast);
 }
 
