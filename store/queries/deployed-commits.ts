@@ -48,10 +48,14 @@ interface CommitOf {
 }
 
 async function findWhole(db: Pick<Pool | ClientBase, 'query'>, prefix: string): Promise<string[]> {
+  const mirrored = await db.query<{ sha: string }>(
+    `select distinct c.sha from repos r join commits c on c.repo_id = r.id and c.sha >= $1 and c.sha < $1 || 'g'`,
+    [prefix],
+  );
+  if (mirrored.rows.length > 0) return mirrored.rows.map((row) => row.sha);
+  // Of repositories without a mirror there is no index of commits.
   const { rows } = await db.query<{ sha: string }>(
-    `select distinct s as sha from commit_ranges r, unnest(r.shas) s where starts_with(s, $1)
-     union
-     select c.sha from repos r join commits c on c.repo_id = r.id and c.sha >= $1 and c.sha < $1 || 'g'`,
+    'select distinct s as sha from commit_ranges r, unnest(r.shas) s where starts_with(s, $1)',
     [prefix],
   );
   return rows.map((row) => row.sha);

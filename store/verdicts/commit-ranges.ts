@@ -121,20 +121,20 @@ async function findLastTouching(
   path: string,
   graph: { isAncestor(a: string, b: string): boolean },
 ): Promise<Commit[]> {
+  if (path === '') return [...(await findCommits(client, new Map([[repo.id, new Set([sha])]]))).values()];
   const { rows } = await client.query<{ sha: string }>({
     name: 'last-touching',
     // collate "C": a prefix is a range of the index; '0' is the character after '/'.
-    text: `select c.sha from commits c
-            where c.repo_id = $1 and ($2 = '' or c.sha in (
-              select p.sha from commit_paths p
-               where p.repo_id = $1 and (p.path = $2 or p.path >= $2 || '/' and p.path < $2 || '0')))
+    text: `select c.sha from (
+             select distinct sha from commit_paths
+              where repo_id = $1 and (path = $2 or path >= $2 || '/' and path < $2 || '0')) p
+             join commits c on c.repo_id = $1 and c.sha = p.sha
             order by c.committed_at desc limit $3`,
     values: [repo.id, path, LOOK_BACK],
   });
-  const last = rows.find((row) => graph.isAncestor(row.sha, sha))?.sha ?? (path === '' ? sha : undefined);
+  const last = rows.find((row) => graph.isAncestor(row.sha, sha))?.sha;
   if (last === undefined) return [];
-  const found = await findCommits(client, new Map([[repo.id, new Set([path === '' ? sha : last])]]));
-  return [...found.values()];
+  return [...(await findCommits(client, new Map([[repo.id, new Set([last])]]))).values()];
 }
 
 interface CommitRow {
