@@ -84,13 +84,9 @@ export async function makeHistory(
     main = commit('refs/heads/main', 'carol', [main], files(own, `web:d${number}`));
     planned.push({ mark: main, application: own, image: `web:d${number}` });
     const ref = `refs/pull/${number}/head`;
-    const branch = [1, 2, 3].reduce<number[]>(
-      (made, i) => [
-        ...made,
-        commit(ref, 'alice', [made.at(-1) ?? before], files(other, `web:m${number}${i < 3 ? `-${i}` : ''}`)),
-      ],
-      [],
-    );
+    const branch: number[] = [];
+    for (const suffix of ['-1', '-2', ''])
+      branch.push(commit(ref, 'alice', [branch.at(-1) ?? before], files(other, `web:m${number}${suffix}`)));
     const squash = number % 2 === 0;
     const head = branch.at(-1)!;
     main = commit(
