@@ -22,6 +22,7 @@ import { alertRuleRoutes } from './routes/alert-rules.js';
 import { alertRoutes } from './routes/alerts.js';
 import { approvalRoutes } from './routes/approvals.js';
 import { backfillRoutes } from './routes/backfills.js';
+import { oneChangeRoutes } from './routes/change.js';
 import { changeRoutes } from './routes/changes.js';
 import { commitRoutes } from './routes/commits.js';
 import { completenessRoutes } from './routes/completeness.js';
@@ -119,6 +120,7 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     // Whatever a process does, its health and its metrics are asked of it.
     if (!deps.roles.includes('api')) return;
     changeRoutes(api);
+    oneChangeRoutes(api);
     objectRoutes(api);
     actorRoutes(api);
     accessRoutes(api);

@@ -3,8 +3,9 @@ import { findChanges } from '../../store/queries/changes.js';
 import { decodeCursor } from '../../store/queries/cursor.js';
 import type { Api } from '../api.js';
 import { changeItem } from '../change-item.js';
+import { readFilter } from '../change-query.js';
 import { type ChangeItem, ChangeSchema, pageSchema } from '../change-schema.js';
-import { PageQuery, readFilter } from './changes.js';
+import { PageQuery } from '../list-query.js';
 
 const Query = Type.Object({
   ...PageQuery,

@@ -6,8 +6,8 @@ import { decodeCursor } from '../../store/queries/cursor.js';
 import type { Api } from '../api.js';
 import { changeItem } from '../change-item.js';
 import { ChangeSchema } from '../change-schema.js';
+import { PageQuery } from '../list-query.js';
 import { readTime } from '../times.js';
-import { PageQuery } from './changes.js';
 
 const Counts = Type.Record(Type.String(), Type.Integer());
 

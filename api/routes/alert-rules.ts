@@ -10,8 +10,8 @@ import { testAlerts } from '../../store/alerts/test-alerts.js';
 import { findClusters } from '../../store/queries/change-filter.js';
 import type { Api } from '../api.js';
 import { words } from '../change-schema.js';
+import { listOf, many } from '../list-query.js';
 import { readWindow } from '../times.js';
-import { listOf, many } from './changes.js';
 
 const TAGS = ['alerts'];
 const MAX_TEXT = 1024 * 1024;

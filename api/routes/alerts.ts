@@ -12,8 +12,8 @@ import {
 import { decodeCursor } from '../../store/queries/cursor.js';
 import type { Api } from '../api.js';
 import { pageSchema, words } from '../change-schema.js';
+import { listOf, many, PageQuery } from '../list-query.js';
 import { readTime } from '../times.js';
-import { listOf, many, PageQuery } from './changes.js';
 
 const TAGS = ['alerts'];
 const ID = Type.Object({ id: Type.String({ pattern: '^[0-9]{1,18}$' }) });

@@ -6,8 +6,8 @@ import { decodeCursor } from '../../store/queries/cursor.js';
 import type { Api } from '../api.js';
 import { pageSchema } from '../change-schema.js';
 import { IMPORT_BODY_BYTES, ImportedSchema, ItemsBody } from '../import-schema.js';
+import { PageQuery } from '../list-query.js';
 import { PersonSchema } from '../person-schema.js';
-import { PageQuery } from './changes.js';
 
 const TAGS = ['approvals'];
 const Approval = Type.Object({

@@ -1,77 +1,27 @@
 import { Readable } from 'node:stream';
-import type { Pool } from 'pg';
-import { type Static, Type } from 'typebox';
-import { STAGES } from '../../core/audit-event.js';
+import { Type } from 'typebox';
 import { COMPLETENESS_VERDICTS } from '../../core/completeness/counters.js';
-import { formatFieldPath, parseFieldPath } from '../../core/diff/field-path.js';
 import { WhochangedError } from '../../core/errors.js';
-import { AGREEMENTS } from '../../core/provenance.js';
-import { resourceOf } from '../../core/resource-names.js';
 import { formatMicros } from '../../core/timestamp.js';
-import { VERDICTS } from '../../core/verdict/verdict.js';
-import { CHANGE_KINDS, EVENT_CLASSES } from '../../core/vocabulary.js';
-import { findBody, findChangeDetail } from '../../store/queries/change-detail.js';
-import type { ChangeFilter } from '../../store/queries/change-filter.js';
 import { findClusters } from '../../store/queries/change-filter.js';
 import {
   type ChangeQuestion,
-  findChange,
   findChanges,
   findChangesAfter,
-  findConsequences,
   findLastSeq,
   statementsOf,
 } from '../../store/queries/changes.js';
 import { findListCompleteness } from '../../store/queries/completeness.js';
 import { decodeCursor } from '../../store/queries/cursor.js';
 import { findDensity } from '../../store/queries/density.js';
-import { findDeployedCommits } from '../../store/queries/deployed-commits.js';
-import { findGateDecisionsOf } from '../../store/queries/gate-decisions.js';
 import { streamRows } from '../../store/queries/stream.js';
-import { findVerdictsOf } from '../../store/queries/verdicts.js';
 import type { Api } from '../api.js';
 import { changeItem } from '../change-item.js';
-import { ArchivedFlag, ChangeSchema, pageSchema, words } from '../change-schema.js';
+import { FilterQuery, readCommits, readFilter } from '../change-query.js';
+import { ChangeSchema, pageSchema, words } from '../change-schema.js';
 import { csvHeader, csvLine } from '../csv.js';
-import { readTime, readWindow } from '../times.js';
-import { LinkSchema, linkItem, VerdictSchema, verdictItem } from '../verdict-schema.js';
-import { GateDecision, gateDecisionItem } from './gate.js';
-
-/** A parameter that may stand several times. */
-export function many<T extends ReturnType<typeof Type.String>>(item: T) {
-  return Type.Optional(Type.Union([item, Type.Array(item, { maxItems: 50 })]));
-}
-
-const FilterQuery = {
-  cluster: many(Type.String()),
-  namespace: many(Type.String()),
-  resource: many(
-    Type.String({
-      description: 'plural, kind or short name: deployments, Deployment, deploy, deployments.apps',
-    }),
-  ),
-  name: many(Type.String({ description: 'exact, or a prefix and *' })),
-  label: many(Type.String({ description: 'key=value' })),
-  actor: many(Type.String({ description: 'user or impersonatedUser; * stands for anything' })),
-  tool: many(Type.String()),
-  verb: many(Type.String()),
-  kind: Type.Optional(Type.Union([words(CHANGE_KINDS), Type.Array(words(CHANGE_KINDS))])),
-  class: Type.Optional(Type.Union([words(EVENT_CLASSES), Type.Array(words(EVENT_CLASSES))])),
-  verdict: Type.Optional(Type.Union([words(VERDICTS), Type.Array(words(VERDICTS))])),
-  commit: many(
-    Type.String({ description: 'changes that brought this commit: a SHA, or 7 digits and more of it' }),
-  ),
-  pr: many(Type.String({ description: 'changes that brought a pull request: 7, or repo#7' })),
-  field: many(Type.String({ description: 'a field path; stands for all below it; [*] for any list item' })),
-  since: Type.Optional(Type.String({ description: 'RFC 3339, or 30m, 2h, 7d ago' })),
-  until: Type.Optional(Type.String({ description: 'not included' })),
-  all: Type.Optional(Type.Boolean({ description: 'also what changed nothing or is bookkeeping' })),
-};
-
-export const PageQuery = {
-  cursor: Type.Optional(Type.String()),
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 50 })),
-};
+import { PageQuery } from '../list-query.js';
+import { readWindow } from '../times.js';
 
 const ListQuery = Type.Object({
   ...FilterQuery,
@@ -84,50 +34,6 @@ const ListQuery = Type.Object({
     }),
   ),
 });
-
-type Filters = Static<ReturnType<typeof Type.Object<typeof FilterQuery>>>;
-
-/** The question that a query string asks; the commits that it names are looked up by `readCommits`. */
-export function readFilter(query: Omit<Filters, 'commit' | 'pr'>): ChangeFilter {
-  const lists = {
-    clusters: listOf(query.cluster),
-    namespaces: listOf(query.namespace),
-    resources: listOf(query.resource)?.map(resourceOf),
-    names: listOf(query.name),
-    labels: listOf(query.label)?.map(readLabel),
-    actors: listOf(query.actor),
-    tools: listOf(query.tool),
-    verbs: listOf(query.verb),
-    kinds: listOf(query.kind),
-    classes: listOf(query.class),
-    verdicts: listOf(query.verdict),
-    fields: listOf(query.field)?.map((path) =>
-      formatFieldPath(parseFieldPath(path)).replaceAll('[="*"]', '[*]'),
-    ),
-    since: readTime('since', query.since),
-    until: readTime('until', query.until),
-  };
-  return Object.fromEntries(Object.entries(lists).filter(([, value]) => value !== undefined)) as ChangeFilter;
-}
-
-/** The commits that a query string names. All that comes of it is asked for within what the caller may see. */
-async function readCommits(query: Filters, db: Pick<Pool, 'query'>): Promise<Pick<ChangeFilter, 'commits'>> {
-  const commits = listOf(query.commit) ?? [];
-  const pullRequests = listOf(query.pr) ?? [];
-  if (commits.length + pullRequests.length === 0) return {};
-  return { commits: await findDeployedCommits(db, commits, pullRequests) };
-}
-
-export function listOf<T>(value: T | T[] | undefined): T[] | undefined {
-  return value === undefined ? undefined : Array.isArray(value) ? value : [value];
-}
-
-function readLabel(text: string): string {
-  if (/^[^=]+=/.test(text)) return text;
-  throw new WhochangedError('invalid_request', `label: "${text.slice(0, 60)}" is not key=value`, {
-    hint: 'write label=app=web',
-  });
-}
 
 const Completeness = Type.Object(
   {
@@ -293,99 +199,6 @@ export function changeRoutes({ server, deps, auth }: Api): void {
             yield format === 'csv' ? csvLine(changeItem(row)) : `${JSON.stringify(changeItem(row))}\n`;
         };
         return reply.type(type).send(Readable.from(lines()));
-      },
-    );
-  }
-
-  const Params = Type.Object({ id: Type.String({ format: 'uuid' }) });
-  const Told = Type.Object({
-    source: Type.String(),
-    kind: Type.String({ description: 'how it tells: webhook, s3, ...' }),
-    stages: Type.Array(
-      Type.Object({
-        stage: words(STAGES),
-        seq: Type.String(),
-        digest: Type.String({ description: 'SHA-256 of the canonical redacted event' }),
-        object: Type.Optional(
-          Type.Object(
-            {
-              bucket: Type.String(),
-              key: Type.String(),
-              etag: Type.String(),
-              versionID: Type.Union([Type.String(), Type.Null()]),
-            },
-            { description: 'that held it; of an imported file, bucket is empty and key its name' },
-          ),
-        ),
-      }),
-    ),
-    firstSeq: Type.String({ description: 'when it first told of it, in the cluster\u2019s order of commit' }),
-    agreement: words(AGREEMENTS),
-  });
-  const Detail = Type.Object({
-    ...ChangeSchema.properties,
-    archived: ArchivedFlag,
-    requested: Type.Optional(Type.Array(Type.String(), { description: 'the fields that the patch names' })),
-    decision: Type.Optional(
-      Type.Object({ decision: Type.Optional(Type.String()), reason: Type.Optional(Type.String()) }),
-    ),
-    annotations: Type.Optional(Type.Record(Type.String(), Type.String())),
-    latencyMs: Type.Optional(Type.Number()),
-    events: Type.Array(Type.Object({ eventID: Type.String(), stage: Type.String(), source: Type.String() })),
-    sources: Type.Array(Told, { description: 'every source that told of this request, the first one first' }),
-    consequences: Type.Array(ChangeSchema),
-    gate: Type.Array(GateDecision, {
-      description: 'what the gate said of the request before it was carried out',
-    }),
-    links: Type.Array(LinkSchema, { description: 'every way in which it may be tied to commits, in order' }),
-    verdicts: Type.Array(VerdictSchema, {
-      description: 'as they were given, the newest first: the one that holds',
-    }),
-  });
-
-  server.get(
-    '/v1/changes/:id',
-    {
-      onRequest,
-      schema: {
-        tags: TAGS,
-        summary: 'One change, with its fields and what it set off',
-        params: Params,
-        response: { 200: Detail },
-      },
-    },
-    async (request) => {
-      const store = auth.storeOf(request);
-      const { db } = store;
-      const row = await findChange(db, request.params.id);
-      if (!row) throw new WhochangedError('not_found', `no change has the id ${request.params.id}`);
-      const detail = await findChangeDetail(db, row);
-      const { links, verdicts } = await findVerdictsOf(store, row);
-      const consequences = await findConsequences(db, row.cluster, row.change_id, 100);
-      return {
-        ...changeItem({ ...row, diff: detail.diff ?? null }),
-        ...detail.extra,
-        links: links.map(linkItem),
-        verdicts: verdicts.map(verdictItem),
-        consequences: consequences.map(changeItem),
-        gate: (await findGateDecisionsOf(db, row.cluster, row.change_id)).map(gateDecisionItem),
-      };
-    },
-  );
-
-  for (const side of ['before', 'after'] as const) {
-    server.get(
-      `/v1/changes/:id/${side}`,
-      { onRequest, schema: { tags: TAGS, summary: `The object ${side} a change`, params: Params } },
-      async (request) => {
-        const { db } = auth.storeOf(request);
-        const found = await findBody(db, request.params.id, side);
-        if (!found)
-          throw new WhochangedError(
-            'not_found',
-            `no object is known ${side} the change ${request.params.id}`,
-          );
-        return found;
       },
     );
   }

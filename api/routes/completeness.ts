@@ -13,8 +13,8 @@ import { findGaps, type GapItem } from '../../store/queries/gaps.js';
 import type { Api } from '../api.js';
 import { objectItem } from '../change-item.js';
 import { ObjectSchema, pageSchema, words } from '../change-schema.js';
+import { many, PageQuery } from '../list-query.js';
 import { readDuration, readTime } from '../times.js';
-import { many, PageQuery } from './changes.js';
 
 const TAGS = ['completeness'];
 const DEFAULT_SINCE = '24h';

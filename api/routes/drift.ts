@@ -8,7 +8,7 @@ import { Graphs } from '../../store/verdicts/repositories.js';
 import type { Api } from '../api.js';
 import { pageSchema, words } from '../change-schema.js';
 import { ApplicationSchema, applicationItem, DriftSchema, driftItem } from '../drift-schema.js';
-import { listOf, many } from './changes.js';
+import { listOf, many } from '../list-query.js';
 
 const TAGS = ['drift'];
 const FilterQuery = {

@@ -10,8 +10,8 @@ import { findFindings } from '../../store/queries/findings.js';
 import type { Api } from '../api.js';
 import { actorItem, objectItem } from '../change-item.js';
 import { ActorSchema, ArchivedFlag, ObjectSchema, pageSchema, words } from '../change-schema.js';
+import { PageQuery } from '../list-query.js';
 import { readTime } from '../times.js';
-import { PageQuery } from './changes.js';
 
 const EventSchema = Type.Object({
   eventID: Type.String(),

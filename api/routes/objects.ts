@@ -25,8 +25,8 @@ import {
   pageSchema,
   words,
 } from '../change-schema.js';
+import { PageQuery } from '../list-query.js';
 import { readTime } from '../times.js';
-import { PageQuery } from './changes.js';
 
 const Params = Type.Object({
   cluster: Type.String(),

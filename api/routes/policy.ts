@@ -6,8 +6,8 @@ import { readPolicyText } from '../../store/policy-text.js';
 import { findClusters } from '../../store/queries/change-filter.js';
 import { testPolicy } from '../../store/verdicts/test-policy.js';
 import type { Api } from '../api.js';
+import { listOf, many } from '../list-query.js';
 import { readTime } from '../times.js';
-import { listOf, many } from './changes.js';
 
 const TAGS = ['policy'];
 const Body = Type.Object({

@@ -9,7 +9,7 @@ import {
 } from '../../store/queries/quarantine.js';
 import type { Api } from '../api.js';
 import { pageSchema, words } from '../change-schema.js';
-import { PageQuery } from './changes.js';
+import { PageQuery } from '../list-query.js';
 
 const STATES = ['open', 'replayed', 'dismissed'] as const;
 const Item = Type.Object({

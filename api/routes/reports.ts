@@ -14,8 +14,8 @@ import { checkQuestion, makeReport, type ReportQuestion } from '../../store/quer
 import { populationOf } from '../../store/queries/report-population.js';
 import type { Api } from '../api.js';
 import { words } from '../change-schema.js';
+import { listOf, many } from '../list-query.js';
 import { readTime } from '../times.js';
-import { listOf, many } from './changes.js';
 
 const FORMATS = ['json', 'html', 'ndjson', 'csv', 'oscal', 'ocsf', 'proofs'] as const;
 const TYPES = {

@@ -13,9 +13,9 @@ import { createS3Source, type NewS3Source } from '../../store/s3-sources.js';
 import type { Api } from '../api.js';
 import { pageSchema, words } from '../change-schema.js';
 import type { ApiDeps } from '../deps.js';
+import { PageQuery } from '../list-query.js';
 import { LocationProperties, nameOfLocation, readLocation } from '../s3-location.js';
 import { readTime } from '../times.js';
-import { PageQuery } from './changes.js';
 import { findSource, Name, Source, sourceItem } from './sources.js';
 
 const MAX_LOOK_BACK_SECONDS = 90 * 86_400;

@@ -7,9 +7,9 @@ import { decodeCursor } from '../../store/queries/cursor.js';
 import type { Api } from '../api.js';
 import { pageSchema, words } from '../change-schema.js';
 import { IMPORT_BODY_BYTES, ImportedSchema, TicketsBody, ticketShape } from '../import-schema.js';
+import { PageQuery } from '../list-query.js';
 import { PersonSchema } from '../person-schema.js';
 import { readTime } from '../times.js';
-import { PageQuery } from './changes.js';
 
 const TAGS = ['tickets'];
 const Ticket = Type.Object({

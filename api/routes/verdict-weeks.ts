@@ -3,8 +3,8 @@ import { VERDICTS } from '../../core/verdict/verdict.js';
 import { countVerdictWeeks } from '../../store/queries/verdict-weeks.js';
 import type { Api } from '../api.js';
 import { words } from '../change-schema.js';
+import { listOf, many } from '../list-query.js';
 import { readWindow } from '../times.js';
-import { listOf, many } from './changes.js';
 
 /** What controllers and the like write is most of a cluster's changes, and nobody's to approve. */
 const ASKED = VERDICTS.filter((verdict) => verdict !== 'excluded' && verdict !== 'system');

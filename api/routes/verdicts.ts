@@ -15,9 +15,9 @@ import {
 import type { Api } from '../api.js';
 import { objectItem } from '../change-item.js';
 import { ObjectSchema, pageSchema, SourceSchema, words } from '../change-schema.js';
+import { listOf, many, PageQuery } from '../list-query.js';
 import { readTime } from '../times.js';
 import { VerdictSchema, verdictItem } from '../verdict-schema.js';
-import { listOf, many, PageQuery } from './changes.js';
 
 const FilterQuery = {
   cluster: many(Type.String()),
