@@ -1,5 +1,5 @@
 import type { ClientBase, Pool } from 'pg';
-import type { HostKind, RefUpdateKind } from './schema.js';
+import type { HostKind, RefUpdateKind } from './git-schema.js';
 
 type Db = Pool | ClientBase;
 

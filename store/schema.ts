@@ -1,6 +1,5 @@
 import type { Generated } from 'kysely';
 import type { CallerKind, Grant } from '../core/access/grants.js';
-import type { Person, Signature } from '../core/approval/facts.js';
 import type { Level, Stage } from '../core/audit-event.js';
 import type { Flag } from '../core/change.js';
 import type { FieldChange } from '../core/diff/diff.js';
@@ -14,6 +13,16 @@ import type {
   PatchType,
   Role,
 } from '../core/vocabulary.js';
+import type {
+  CommitPathTable,
+  CommitTable,
+  RefTable,
+  RefUpdateTable,
+  RenderedManifestTable,
+  RenderingTable,
+  RepoFindingTable,
+  RepoTable,
+} from './git-schema.js';
 
 /**
  * The tables of migrations/, as store/database.ts reads them: bigint and uuid are text, timestamptz is RFC 3339 text in
@@ -280,119 +289,4 @@ interface JobRunTable {
   finished_at: string;
   rows: string;
   error: string | null;
-}
-
-export const HOST_KINDS = ['git', 'github', 'gitlab', 'gerrit'] as const;
-export type HostKind = (typeof HOST_KINDS)[number];
-
-interface RepoTable {
-  id: Generated<number>;
-  name: string;
-  url: string;
-  host_kind: Generated<HostKind>;
-  api_url: string | null;
-  project: string | null;
-  default_branch: string | null;
-  credential: string | null;
-  ssh_key_file: string | null;
-  known_hosts_file: string | null;
-  created_at: Generated<string>;
-  disabled_at: string | null;
-  fetch_requested_at: string | null;
-  fetch_attempted_at: string | null;
-  fetched_at: string | null;
-  fetch_error: string | null;
-  fetch_failures: Generated<number>;
-  head_ref: string | null;
-  signers_digest: string | null;
-  sync_requested_at: string | null;
-  sync_attempted_at: string | null;
-  synced_at: string | null;
-  sync_error: string | null;
-  sync_failures: Generated<number>;
-}
-
-interface RefTable {
-  repo_id: number;
-  name: string;
-  sha: string;
-  tag_sha: string | null;
-  updated_at: string;
-}
-
-export const REF_UPDATE_KINDS = ['created', 'fast_forward', 'forced', 'deleted'] as const;
-export type RefUpdateKind = (typeof REF_UPDATE_KINDS)[number];
-
-interface RefUpdateTable {
-  repo_id: number;
-  id: Generated<string>;
-  name: string;
-  kind: RefUpdateKind;
-  before_sha: string | null;
-  after_sha: string | null;
-  seen_at: string;
-  since: string | null;
-  pushed_at: string | null;
-  pushed_by: string | null;
-}
-
-interface CommitTable {
-  repo_id: number;
-  sha: string;
-  seq: Generated<string>;
-  tree: string;
-  parents: string[];
-  author_name: string;
-  author_email: string;
-  authored_at: string;
-  committer_name: string;
-  committer_email: string;
-  committed_at: string;
-  co_authors: Person[] | null;
-  trailers: Array<[key: string, value: string]> | null;
-  signature: Signature;
-  signer: string | null;
-  subject: string;
-  message: string;
-  changed_paths: string[];
-  indexed_at: string;
-}
-
-interface CommitPathTable {
-  repo_id: number;
-  path: string;
-  sha: string;
-}
-
-interface RenderingTable {
-  repo_id: number;
-  tree: string;
-  path: string;
-  renderer: string;
-  renderer_version: string;
-  rendered_at: string;
-  error: string | null;
-}
-
-interface RenderedManifestTable {
-  repo_id: number;
-  digest: Buffer;
-  tree: string;
-  path: string;
-  renderer: string;
-  renderer_version: string;
-  api_group: string;
-  kind: string;
-  namespace: string;
-  name: string;
-}
-
-interface RepoFindingTable {
-  repo_id: number;
-  id: Generated<string>;
-  kind: string;
-  found_at: Generated<string>;
-  at: string;
-  subject: string;
-  detail: unknown;
 }

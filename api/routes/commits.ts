@@ -2,8 +2,8 @@ import { type Static, Type } from 'typebox';
 import { type Person, SIGNATURES } from '../../core/approval/facts.js';
 import { WhochangedError } from '../../core/errors.js';
 import { formatMicros } from '../../core/timestamp.js';
+import { REF_UPDATE_KINDS } from '../../store/git-schema.js';
 import { type CommitDetail, findCommitDetails } from '../../store/queries/commits.js';
-import { REF_UPDATE_KINDS } from '../../store/schema.js';
 import type { Api } from '../api.js';
 import { words } from '../change-schema.js';
 

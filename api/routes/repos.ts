@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { WhochangedError } from '../../core/errors.js';
 import { parseRepoURL } from '../../core/git/repo-url.js';
+import { HOST_KINDS, REF_UPDATE_KINDS } from '../../store/git-schema.js';
 import {
   createRepo,
   findBranchesAndTags,
@@ -13,7 +14,6 @@ import {
   requestFetch,
   setRepoDisabled,
 } from '../../store/queries/repos.js';
-import { HOST_KINDS, REF_UPDATE_KINDS } from '../../store/schema.js';
 import type { Api } from '../api.js';
 import { words } from '../change-schema.js';
 

@@ -1,5 +1,5 @@
 import type { Pool } from 'pg';
-import type { HostKind } from '../schema.js';
+import type { HostKind } from '../git-schema.js';
 
 /** Where a repository stands with its host. Times are RFC 3339. */
 export interface HostStatus {

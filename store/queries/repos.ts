@@ -1,5 +1,6 @@
 import { type Kysely, sql } from 'kysely';
-import type { Database, HostKind } from '../schema.js';
+import type { HostKind } from '../git-schema.js';
+import type { Database } from '../schema.js';
 
 export interface RepoItem {
   id: number;
