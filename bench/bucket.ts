@@ -27,6 +27,8 @@ export interface Backfill {
   events: number;
   duplicates: number;
   quarantined: number;
+  /** Why its listing can't go on. */
+  error?: { message: string } | null;
 }
 
 export function askAsAdmin(system: RunningSystem, folder: string): Ask {
@@ -89,6 +91,7 @@ export async function backfill(
   while (now.state !== 'done') {
     await new Promise((done) => setTimeout(done, 100));
     now = await ask<Backfill>('GET', `/v1/backfills/${now.id}`);
+    if (now.error) throw new Error(`the backfill can't go on: ${now.error.message}`);
   }
   return { ...now, seconds: (performance.now() - started) / 1000 };
 }

@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import type { Pool } from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import { createPool } from '../store/database.js';
-import { startS3 } from '../test/harness/s3.js';
+import { CREDENTIALS, startS3 } from '../test/harness/s3.js';
 import { startSystem, webhookToken } from '../test/harness/system.js';
 import { askAsAdmin, backfill, packed, upload } from './bucket.js';
 import { costing } from './cpu.js';
@@ -89,6 +89,7 @@ const system = await startSystem(
   folder,
   {
     WHOCHANGED_ROLES: process.env.BENCH_ROLES ?? 'ingest,api',
+    ...CREDENTIALS,
     ...(process.env.BENCH_NODE_OPTIONS && { NODE_OPTIONS: process.env.BENCH_NODE_OPTIONS }),
   },
   'build',
