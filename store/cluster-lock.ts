@@ -39,3 +39,21 @@ export async function beginNumbered(
   const { seq, epoch } = results.at(-1)!.rows[0]!;
   return { firstSeq: Number(seq), bodiesEpoch: epoch };
 }
+
+/** Runs some work in a transaction that excludes all other writers of a cluster; nothing of it stays where it fails. */
+export async function inClusterLock<T>(
+  client: ClientBase,
+  clusterID: number,
+  work: () => Promise<T>,
+): Promise<T> {
+  await client.query('begin');
+  try {
+    await lockCluster(client, clusterID);
+    const result = await work();
+    await client.query('commit');
+    return result;
+  } catch (error) {
+    await client.query('rollback').catch(() => undefined);
+    throw error;
+  }
+}

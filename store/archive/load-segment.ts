@@ -1,7 +1,7 @@
 import type { ClientBase } from 'pg';
 import { parseMicros } from '../../core/timestamp.js';
 import { encodeBody } from '../body-encoding.js';
-import { lockCluster } from '../cluster-lock.js';
+import { inClusterLock } from '../cluster-lock.js';
 import { ensurePartitions, monthOf } from '../partitions.js';
 import { type ArchivedColumn, CHANGE_COLUMNS, EVENT_TABLE_COLUMNS } from './columns.js';
 import type { ArchiveReader } from './files.js';
@@ -48,19 +48,6 @@ async function load(client: ClientBase, archive: ArchiveReader, segment: Segment
   await moveSegment(client, segment.id, ['loading'], 'loaded');
 }
 
-/** In the cluster's lock, as all who write to these tables: what is swept away meanwhile would be missing. */
-async function inCluster(client: ClientBase, clusterID: number, work: () => Promise<unknown>): Promise<void> {
-  await client.query('begin');
-  try {
-    await lockCluster(client, clusterID);
-    await work();
-    await client.query('commit');
-  } catch (error) {
-    await client.query('rollback').catch(() => undefined);
-    throw error;
-  }
-}
-
 async function putBodies(
   client: ClientBase,
   clusterID: number,
@@ -68,7 +55,8 @@ async function putBodies(
 ): Promise<void> {
   const whole = bodies.filter((body) => body.text !== null);
   const encoded = whole.map(({ text }) => encodeBody(Buffer.from(text!)));
-  await inCluster(client, clusterID, async () => {
+  // What is swept away meanwhile would be missing.
+  await inClusterLock(client, clusterID, async () => {
     const digests = whole.map(({ digest }) => digest);
     await client.query('delete from body_candidates where cluster_id = $1 and digest = any($2::bytea[])', [
       clusterID,
@@ -98,7 +86,7 @@ async function putRows(
 ): Promise<void> {
   const names = ['cluster_id', ...columns.map(({ name }) => name)].join(', ');
   const texts = rows.map((row) => recordText(clusterID, columns, row));
-  await inCluster(client, clusterID, () =>
+  await inClusterLock(client, clusterID, () =>
     client.query(
       `insert into ${table} (${names}) select ${names} from json_populate_recordset(null::${table}, $1::json)
        on conflict do nothing`,

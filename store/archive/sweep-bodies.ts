@@ -1,5 +1,5 @@
 import type { ClientBase } from 'pg';
-import { lockCluster } from '../cluster-lock.js';
+import { inClusterLock } from '../cluster-lock.js';
 
 const BODIES_AT_ONCE = 2000;
 
@@ -16,7 +16,7 @@ export async function sweepBodies(
 ): Promise<number> {
   const any = await client.query('select from body_candidates where cluster_id = $1 limit 1', [clusterID]);
   if (any.rowCount === 0) return 0;
-  await inLock(client, clusterID, () =>
+  await inClusterLock(client, clusterID, () =>
     client.query('update clusters set bodies_epoch = bodies_epoch + 1 where id = $1', [clusterID]),
   );
   await client.query('drop table if exists unreferenced_bodies');
@@ -34,7 +34,7 @@ export async function sweepBodies(
   );
   let swept = 0;
   while (!signal.aborted) {
-    const { gone, looked } = await inLock(client, clusterID, async () => {
+    const { gone, looked } = await inClusterLock(client, clusterID, async () => {
       const { rows } = await client.query<{ digest: Buffer }>(
         `with batch as (delete from unreferenced_bodies where digest in (select digest from unreferenced_bodies limit $1) returning digest)
          select digest from batch`,
@@ -57,17 +57,4 @@ export async function sweepBodies(
   }
   await client.query('drop table unreferenced_bodies');
   return swept;
-}
-
-async function inLock<T>(client: ClientBase, clusterID: number, work: () => Promise<T>): Promise<T> {
-  await client.query('begin');
-  try {
-    await lockCluster(client, clusterID);
-    const result = await work();
-    await client.query('commit');
-    return result;
-  } catch (error) {
-    await client.query('rollback').catch(() => undefined);
-    throw error;
-  }
 }
