@@ -69,6 +69,8 @@ export interface Config {
     listSeconds: number;
     fullListSeconds: number;
     listPageKeys: number;
+    /** The same as `heapGrowthPercent`, while objects are read. */
+    heapGrowthPercent: number;
   };
   identity: IdentityConfig;
   retention: RetentionConfig;
@@ -179,6 +181,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       listSeconds: reader.integer('WHOCHANGED_S3_LIST_SECONDS', 60, 1, 86_400),
       fullListSeconds: reader.integer('WHOCHANGED_S3_FULL_LIST_SECONDS', 86_400, 1, 30 * 86_400),
       listPageKeys: reader.integer('WHOCHANGED_S3_LIST_PAGE_KEYS', 1000, 1, 1000),
+      heapGrowthPercent: reader.integer('WHOCHANGED_S3_HEAP_GROWTH_PERCENT', 20, 0, 1000),
     },
     identity: readIdentityConfig(reader, problems),
     retention: readRetentionConfig(reader, problems),
@@ -191,7 +194,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       bodySeconds: reader.integer('WHOCHANGED_BODY_TIMEOUT_SECONDS', 300, 1, 86_400),
       stalledSeconds: reader.integer('WHOCHANGED_STALLED_TIMEOUT_SECONDS', 60, 1, 86_400),
     },
-    heapGrowthPercent: reader.integer('WHOCHANGED_HEAP_GROWTH_PERCENT', 20, 0, 1000),
+    heapGrowthPercent: reader.integer('WHOCHANGED_HEAP_GROWTH_PERCENT', 100, 0, 1000),
     logLevel: reader.oneOf('WHOCHANGED_LOG_LEVEL', 'info', LOG_LEVELS),
   };
 

@@ -24,6 +24,7 @@ import { SourceRegistry } from '../ingest/webhook/source-registry.js';
 import { Ledger } from '../store/append.js';
 import { beginImport } from '../store/imports.js';
 import type { Config } from './config.js';
+import { boundHeapGrowth } from './heap-growth.js';
 import { loadRedaction } from './redaction.js';
 
 const MAX_WAITERS = 512;
@@ -75,7 +76,8 @@ export async function startIngest(
     maxBytes: config.s3.maxInFlightBytes,
     maxWaitMs: OBJECT_WAIT_MS,
     maxWaiters: Number.POSITIVE_INFINITY,
-    onChange: () => undefined,
+    // Who waits for objects can wait longer than an apiserver does: of CPU and memory, memory is what they are to spare.
+    onChange: (bytes) => boundHeapGrowth(bytes > 0 ? config.s3.heapGrowthPercent : config.heapGrowthPercent),
   });
   const objectReader = { writer, inFlight: objectsInFlight, acceptances, metrics };
   const stopped = new AbortController();
