@@ -1,8 +1,8 @@
 import type { ClientBase } from 'pg';
 import type { AcceptedEvent, Rejection } from '../core/accept.js';
 import { formatMicros } from '../core/timestamp.js';
-import type { AppendResult, Batch } from './append.js';
 import type { FindingRow } from './known-events.js';
+import type { AppendResult, Batch } from './new-events.js';
 
 /** Remembers writes without an outcome, and forgets those that have it now. */
 export async function appendOpenRequests(

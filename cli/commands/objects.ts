@@ -11,14 +11,9 @@ import {
 import { examples } from '../examples.js';
 import { CliError, EXIT } from '../exit.js';
 import { locateObject } from '../object-ref.js';
-import {
-  type Change,
-  type Detail,
-  type FieldChange,
-  renderChange,
-  renderDiff,
-  type View,
-} from '../render/changes.js';
+import { type Detail, renderChange } from '../render/change.js';
+import type { Change, View } from '../render/changes.js';
+import { type FieldChange, renderDiff } from '../render/diff.js';
 import { renderTable } from '../render/table.js';
 import { clock, safe } from '../render/text.js';
 import { type Page, writePage } from './changes.js';

@@ -1,7 +1,8 @@
 import type { Colors } from './colors.js';
+import type { FieldChange } from './diff.js';
 import { type Column, type Layout, layOut, renderHead, renderRows } from './table.js';
-import { age, clock, safe } from './text.js';
-import { type Judged, judgedOf, renderVerdicts, type VerdictDetail, verdictColumns } from './verdicts.js';
+import { age, clock } from './text.js';
+import { type Judged, judgedOf, verdictColumns } from './verdicts.js';
 
 /** The part of the API's change that the terminal shows. */
 export interface Change {
@@ -56,24 +57,6 @@ export interface ShortVerdict {
   environment: string;
   final: boolean;
   root?: { changeID: string; verdict?: string; reason?: string };
-}
-
-export interface FieldChange {
-  path: string;
-  op: string;
-  before?: unknown;
-  after?: unknown;
-  certainty: string;
-}
-
-interface GateItem {
-  id: string;
-  outcome: string;
-  mode: string;
-  verdict: string | null;
-  reason: string | null;
-  detail: string;
-  event: { agrees: boolean } | null;
 }
 
 export interface View {
@@ -172,7 +155,7 @@ export class ChangeTable {
   }
 }
 
-function didText(change: Change): string {
+export function didText(change: Change): string {
   return (change.kind ?? `${change.class} ${change.verb}`).replaceAll('_', ' ');
 }
 
@@ -184,7 +167,7 @@ function whatText(change: Change): string {
   return marks.length > 0 ? `${change.summary} [${marks.join('; ')}]` : change.summary;
 }
 
-function causeText(change: Change): string | undefined {
+export function causeText(change: Change): string | undefined {
   const { attribution } = change;
   if (!attribution) return undefined;
   if (attribution.state === 'unresolved') return `unresolved: ${attribution.reason ?? 'no cause was found'}`;
@@ -192,121 +175,4 @@ function causeText(change: Change): string | undefined {
   if (trigger)
     return `because ${trigger.actor ?? 'someone'}: ${trigger.object?.text ?? ''} ${trigger.summary ?? ''}`.trim();
   return attribution.root ? `for ${attribution.root.text}` : undefined;
-}
-
-/** A change in full. */
-export function renderChange(change: Change & Detail, view: View): string {
-  const { colors } = view;
-  const rows: Array<[string, string | undefined]> = [
-    ['Change', change.id],
-    [
-      'When',
-      `${clock(change.at, view.utc)}${view.utc ? 'Z' : ''} (${age(change.at, view.now)} ago)${change.latencyMs === undefined ? '' : `, took ${change.latencyMs} ms`}`,
-    ],
-    [
-      'Who',
-      `${actorText(change)}${change.actor.groups?.length ? `  (${change.actor.groups.join(', ')})` : ''}`,
-    ],
-    [
-      'Did',
-      `${didText(change)}  (${[change.verb, change.patchType, change.code].filter(Boolean).join(', ')}; ${change.outcome ?? change.class})`,
-    ],
-    [
-      'Object',
-      `${change.object.text}${change.object.subresource ? ` (${change.object.subresource})` : ''} in ${change.cluster}`,
-    ],
-    [
-      'With',
-      `${[change.tool.name, change.tool.version].filter(Boolean).join(' ')}${change.sourceIPs ? ` from ${change.sourceIPs.join(', ')}` : ''}`,
-    ],
-    ['Allowed by', change.decision?.reason],
-    ...(change.gate ?? []).map((item): [string, string] => ['Gate', gateText(item)]),
-    ['Because', causeText(change)],
-    [
-      'Known',
-      change.certainty
-        ? `before: ${change.certainty.before ?? 'unknown'}, after: ${change.certainty.after ?? 'unknown'}`
-        : undefined,
-    ],
-    ['Flags', change.flags.length > 0 ? change.flags.join(', ') : undefined],
-    ['Told by', change.sources?.map(toldText).join('; ') || undefined],
-    ['Audit-ID', change.auditID],
-  ];
-  const lines = rows.flatMap(([name, value]) =>
-    value === undefined ? [] : [`${colors.bold(`${name}:`.padEnd(12))}${safe(value)}`],
-  );
-  lines.push('', safe(change.summary));
-  if (change.diff && change.diff.length > 0) lines.push('', renderDiff(change.diff, colors).trimEnd());
-  lines.push(...renderVerdicts(change, view));
-  if (change.consequences && change.consequences.length > 0) {
-    lines.push('', colors.bold('Set off:'));
-    for (const item of change.consequences)
-      lines.push(
-        safe(
-          `  ${clock(item.at, view.utc).slice(11)} ${didText(item)} ${objectText(item)} by ${actorText(item)}`,
-        ),
-      );
-  }
-  return `${lines.join('\n')}\n`;
-}
-
-const AGREEMENT_TEXT: Record<string, string> = {
-  equal: ', the same as others',
-  conflicting: ', with copies that differ (see `whochanged findings`)',
-};
-
-function toldText({ source, kind, stages, agreement }: NonNullable<Detail['sources']>[number]): string {
-  const names = [...new Set(stages.map(({ stage }) => stage))].join(', ');
-  const objects = [...new Set(stages.flatMap(({ object }) => (object ? [objectName(object)] : [])))];
-  const where = objects.length > 0 ? ` in ${objects.join(', ')}` : '';
-  return `${source} (${kind}): ${names}${where}${AGREEMENT_TEXT[agreement] ?? ''}`;
-}
-
-function objectName({ bucket, key }: { bucket: string; key: string }): string {
-  return bucket === '' ? key : `s3://${bucket}/${key}`;
-}
-
-export interface Detail extends VerdictDetail {
-  latencyMs?: number;
-  decision?: { decision?: string; reason?: string };
-  consequences?: Change[];
-  gate?: GateItem[];
-  sources?: Array<{
-    source: string;
-    kind: string;
-    agreement: string;
-    stages: Array<{ stage: string; object?: { bucket: string; key: string } }>;
-  }>;
-}
-
-/** Field changes as a unified diff would show them; what is not certain says so. */
-export function renderDiff(diff: FieldChange[], colors: Colors): string {
-  const lines: string[] = [];
-  for (const change of diff) {
-    const doubt = change.certainty === 'exact' ? '' : colors.dim(`  # ${change.certainty}`);
-    lines.push(colors.bold(safe(change.path)) + doubt);
-    if (change.op === 'reorder') {
-      lines.push(`  order: ${safe(valueText(change.before))}`, `     now: ${safe(valueText(change.after))}`);
-      continue;
-    }
-    if ('before' in change) for (const line of linesOf(change.before)) lines.push(colors.red(`- ${line}`));
-    if ('after' in change) for (const line of linesOf(change.after)) lines.push(colors.green(`+ ${line}`));
-  }
-  return lines.length > 0 ? `${lines.join('\n')}\n` : '';
-}
-
-function linesOf(value: unknown): string[] {
-  const text = typeof value === 'string' ? value : JSON.stringify(value, null, 2);
-  return text.split('\n').map(safe);
-}
-
-function valueText(value: unknown): string {
-  return Array.isArray(value) ? value.join(', ') : JSON.stringify(value);
-}
-
-/** What the gate said before it was carried out. */
-function gateText({ outcome, mode, verdict, reason, detail, id, event }: GateItem): string {
-  const said = verdict === null ? 'undecided' : reason === null ? verdict : `${verdict}(${reason})`;
-  const doubt = event?.agrees === false ? ' [the event is of another user or object]' : '';
-  return `${outcome} (${mode}): ${said}: ${detail}; decision ${id}${doubt}`;
 }

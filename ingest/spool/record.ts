@@ -1,6 +1,6 @@
 import { type AcceptedEvent, acceptValue, type Redaction, type Rejection } from '../../core/accept.js';
 import { formatMicros } from '../../core/timestamp.js';
-import type { Batch } from '../../store/append.js';
+import type { Batch } from '../../store/new-events.js';
 import { wholeEvent } from '../whole-event.js';
 
 /** A rejection as JSON: its digest in hex. */

@@ -3,7 +3,8 @@ import { acceptValue } from '../../core/accept.js';
 import { createKeyedDigest } from '../../core/redact/keyed-digest.js';
 import { compileRedactionRules, DEFAULT_REDACTION_RULES } from '../../core/redact/rules.js';
 import { formatMicros } from '../../core/timestamp.js';
-import { type Batch, Ledger } from '../../store/append.js';
+import { Ledger } from '../../store/append.js';
+import type { Batch } from '../../store/new-events.js';
 import { createSource } from '../../store/sources.js';
 import type { TestDatabase } from '../harness/database.js';
 
