@@ -12,6 +12,8 @@ export interface RetentionConfig {
   /** How long archived events that were loaded for a question stay after the last one. */
   loadedSeconds: number;
   checkpoints: { place: S3Place; lockDays: number } | undefined;
+  /** How many days alerts stay; 0: for good. */
+  alertsKeepDays: number;
 }
 
 export function readRetentionConfig(reader: VariableReader, problems: string[]): RetentionConfig {
@@ -29,6 +31,7 @@ export function readRetentionConfig(reader: VariableReader, problems: string[]):
     loadMaxEvents: reader.integer('WHOCHANGED_ARCHIVE_LOAD_MAX_EVENTS', 2_000_000, 1000, 1_000_000_000),
     loadedSeconds: reader.integer('WHOCHANGED_ARCHIVE_LOADED_SECONDS', 3600, 60, 30 * 86_400),
     checkpoints: place && { place, lockDays },
+    alertsKeepDays: reader.integer('WHOCHANGED_ALERTS_KEEP_DAYS', 0, 0, 36_500),
   };
 }
 

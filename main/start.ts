@@ -15,6 +15,7 @@ import { FORMATS } from '../ingest/formats/format.js';
 import { webhookKubeconfig } from '../ingest/webhook/kubeconfig.js';
 import { deliverAlertsJob } from '../jobs/alerts/deliver-alerts.js';
 import { createAlertMetrics } from '../jobs/alerts/metrics.js';
+import { pruneAlertsJob } from '../jobs/alerts/prune-alerts.js';
 import { raiseAlertsJob } from '../jobs/alerts/raise-alerts.js';
 import { attributeJob } from '../jobs/attribute.js';
 import { copyCheckpointsJob, createCheckpointCopyMetrics } from '../jobs/checkpoint-copies.js';
@@ -120,7 +121,7 @@ export async function start(
     () => undefined,
   );
   const archiveClients = new S3Clients();
-  const { checkpoints, policy: retention } = config.retention;
+  const { checkpoints, policy: retention, alertsKeepDays } = config.retention;
   const archive = config.retention.archive && new S3Archive(archiveClients, config.retention.archive);
   // Jobs hold locks on their connections; a pool of their own keeps them from starving the others.
   const jobsPool = has('jobs')
@@ -136,6 +137,7 @@ export async function start(
       partitionsJob(),
       settleOutcomesJob(),
       pruneJobRunsJob(),
+      ...(alertsKeepDays > 0 ? [pruneAlertsJob(alertsKeepDays)] : []),
       sequenceLogJob(),
       checkpointJob(signer),
       ...(checkpoints

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { NOTICES } from '../../core/alerts/payload.js';
 import { SEVERITIES, SUBJECTS } from '../../core/alerts/rule.js';
 import { WhochangedError } from '../../core/errors.js';
 import {
@@ -77,6 +78,7 @@ const DeliverySchema = Type.Object({
   rule: Type.String(),
   raisedAt: Type.String(),
   receiver: Type.String(),
+  notice: words(NOTICES),
   state: words(DELIVERY_STATES),
   attempts: Type.Integer(),
   dueAt: Type.Optional(Type.String({ description: 'when it is tried next' })),
@@ -186,6 +188,7 @@ export function alertRoutes({ server, deps, auth }: Api): void {
           rule: row.rule,
           raisedAt: row.raised_at,
           receiver: row.receiver,
+          notice: row.notice,
           state: row.state,
           attempts: row.attempts,
           ...(row.state === 'due' && { dueAt: row.due_at }),

@@ -40,6 +40,7 @@ interface Delivery {
   cluster: string;
   rule: string;
   receiver: string;
+  notice: string;
   state: string;
   attempts: number;
   dueAt?: string;
@@ -212,6 +213,7 @@ function deliveriesCommand(alert: Command): void {
     writeTable(context, page.items, [
       { head: 'ALERT', value: (row) => row.alert },
       { head: 'RULE', value: (row) => row.rule, optional: true },
+      { head: 'TOLD OF', value: (row) => (row.notice === 'ended' ? 'its end' : 'it'), optional: true },
       { head: 'RECEIVER', value: (row) => row.receiver },
       { head: 'STATE', value: (row) => row.state.replaceAll('_', ' ') },
       { head: 'ATTEMPTS', value: (row) => String(row.attempts) },

@@ -1,9 +1,17 @@
 import { createHmac } from 'node:crypto';
 
+/** What receivers are told of an alert: that it is there, and that what it is about (a gap, a silence) is over. */
+export const NOTICES = ['raised', 'ended'] as const;
+export type Notice = (typeof NOTICES)[number];
+
 /** An alert as receivers are told of it. Values come from redacted events. */
 export interface AlertNotice {
   /** The same for each attempt, so that a receiver knows what it has been told. */
   id: string;
+  /** The id under which the receiver was told that it was raised. */
+  raisedID: string;
+  /** RFC 3339; null: it is not over, or is no matter that ends. */
+  endedAt: string | null;
   rule: string;
   title: string;
   severity: string;
@@ -24,7 +32,10 @@ export interface AlertNotice {
 
 /** The body of a webhook's post. */
 export function webhookBody(notice: AlertNotice): string {
-  return JSON.stringify({ type: 'whochanged.alert', data: notice });
+  return JSON.stringify({
+    type: notice.endedAt === null ? 'whochanged.alert' : 'whochanged.alert.ended',
+    data: notice,
+  });
 }
 
 /**
@@ -52,8 +63,8 @@ export function signedHeaders(
 /** The body of a post to an incoming webhook of Slack, or of what takes the same (Mattermost, Rocket.Chat, Discord's /slack). */
 export function slackBody(notice: AlertNotice): string {
   const lines = [
-    `*[${notice.severity}] ${slackText(notice.title)}*`,
-    slackText(notice.message),
+    `*[${labelOf(notice)}] ${slackText(notice.title)}*`,
+    slackText(textOf(notice)),
     `<${notice.url}|${slackText(notice.cluster)}, ${notice.at.slice(0, 19)}Z>`,
   ];
   return JSON.stringify({ text: lines.join('\n') });
@@ -79,10 +90,19 @@ export function emailParts(notice: AlertNotice): { subject: string; text: string
     ['User', notice.username],
     ['When', notice.at],
     ['Raised', notice.raisedAt],
+    ['Over', notice.endedAt],
   ];
   const table = rows.flatMap(([name, value]) => (value ? [`${`${name}:`.padEnd(11)} ${value}`] : []));
   return {
-    subject: `[${notice.severity}] ${notice.title} (${notice.cluster})`.replace(/[\r\n]+/g, ' '),
-    text: `${notice.message}\n\n${table.join('\n')}\n\n${notice.url}\n`,
+    subject: `[${labelOf(notice)}] ${notice.title} (${notice.cluster})`.replace(/[\r\n]+/g, ' '),
+    text: `${textOf(notice)}\n\n${table.join('\n')}\n\n${notice.url}\n`,
   };
+}
+
+function labelOf({ severity, endedAt }: AlertNotice): string {
+  return endedAt === null ? severity : 'resolved';
+}
+
+function textOf({ message, endedAt }: AlertNotice): string {
+  return endedAt === null ? message : `Over since ${endedAt.slice(0, 19)}Z. It was: ${message}`;
 }

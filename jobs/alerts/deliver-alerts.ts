@@ -83,6 +83,7 @@ async function tell(
         {
           receiver: name,
           alert: delivery.alert_id,
+          notice: delivery.notice,
           attempt: delivery.attempts + 1,
           outcome,
           error: sent.error,
@@ -98,7 +99,7 @@ async function tell(
 }
 
 function nextTry(delivery: DueDelivery, sent: Sent, at: Date): Date | undefined {
-  if (at.getTime() - Date.parse(delivery.raised_at) > GIVE_UP_MS) return undefined;
+  if (at.getTime() - Date.parse(delivery.ended_at ?? delivery.raised_at) > GIVE_UP_MS) return undefined;
   const pause = Math.min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** delivery.attempts);
   const asked = Math.min(sent.retryAfter ?? 0, MOST_PATIENCE_SECONDS);
   // Spread, so that receivers that failed together are not tried together.
@@ -106,9 +107,12 @@ function nextTry(delivery: DueDelivery, sent: Sent, at: Date): Date | undefined 
 }
 
 function noticeOf(delivery: DueDelivery, pageURL: string): AlertNotice {
-  const { cluster_id, alert_id, receiver, change_id } = delivery;
+  const { cluster_id, alert_id, receiver, change_id, ended_at } = delivery;
+  const place = `${cluster_id}-${alert_id}-${receiver}`;
   return {
-    id: `alert-${cluster_id}-${alert_id}-${receiver}`,
+    id: ended_at === null ? `alert-${place}` : `alert-end-${place}`,
+    raisedID: `alert-${place}`,
+    endedAt: ended_at,
     rule: delivery.rule,
     title: delivery.title,
     severity: delivery.severity,

@@ -44,6 +44,7 @@ export function raiseAlertsJob(means: RaiseMeans): Job {
       const clusterIDs = await findClusterIDs(client);
       await inTransaction(client, () => beginAlerts(client, clusterIDs));
       const raised: string[] = [];
+      let endings = 0;
       for (const clusterID of clusterIDs) {
         for (const subject of ['event', 'change', 'verdict'] as const) {
           if (signal.aborted) break;
@@ -52,13 +53,16 @@ export function raiseAlertsJob(means: RaiseMeans): Job {
             ...(await lookThrough(context, clusterID, subject, rules, alerts.maxAgeSeconds, matching)),
           );
         }
-        if (!signal.aborted) raised.push(...(await lookAtStates(context, clusterID, alerts)));
+        if (signal.aborted) break;
+        const states = await lookAtStates(context, clusterID, alerts);
+        raised.push(...states.raised);
+        endings += states.endings;
       }
       for (const rule of raised) means.metrics.raised.inc({ rule });
       means.metrics.rules.set(alerts.rules.length);
       means.metrics.unsupported.set(alerts.unsupported.length);
       means.metrics.lastLook.set(now().getTime() / 1000);
-      if (raised.length > 0) means.raised();
+      if (raised.length + endings > 0) means.raised();
       return { rows: raised.length };
     },
   };
@@ -101,7 +105,11 @@ async function lookThrough(
 }
 
 /** Gaps and sources are looked at as they are; that an alert was raised of one is known by its key. */
-async function lookAtStates(context: JobContext, clusterID: number, alerts: Alerts): Promise<string[]> {
+async function lookAtStates(
+  context: JobContext,
+  clusterID: number,
+  alerts: Alerts,
+): Promise<{ raised: string[]; endings: number }> {
   const { client, now } = context;
   const rulesOn = (on: AlertRule['on']) => alerts.rules.filter((rule) => rule.on === on);
   const span = {
@@ -115,7 +123,6 @@ async function lookAtStates(context: JobContext, clusterID: number, alerts: Aler
   ];
   return inTransaction(client, async () => {
     const raised = await recordMatches(client, clusterID, matches);
-    await endStates(client, clusterID, now());
-    return raised;
+    return { raised, endings: await endStates(client, clusterID, now()) };
   });
 }

@@ -134,6 +134,11 @@ async function sendEmail(
       to: [...to],
       ...emailParts(notice),
       messageId: `<${notice.id}@whochanged>`,
+      // Mail programs show the end below the alert.
+      ...(notice.raisedID !== notice.id && {
+        inReplyTo: `<${notice.raisedID}@whochanged>`,
+        references: `<${notice.raisedID}@whochanged>`,
+      }),
       headers: { 'auto-submitted': 'auto-generated' },
     });
     return {

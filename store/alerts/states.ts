@@ -94,17 +94,28 @@ export async function findSilentSources(
   });
 }
 
-/** Notes that gaps have closed and sources are heard again, of which alerts were raised. */
-export async function endStates(client: ClientBase, clusterID: number, now: Date): Promise<void> {
-  await client.query({
+/**
+ * Notes that gaps have closed and sources are heard again, of which alerts were raised, and asks that those be told who
+ * were told, or are to be told, of the alert.
+ * @returns how many deliveries that makes
+ */
+export async function endStates(client: ClientBase, clusterID: number, now: Date): Promise<number> {
+  const { rowCount } = await client.query({
     name: 'alerts-end',
-    text: `update alerts a set ended_at = $2
+    text: `with over as (
+           update alerts a set ended_at = $2
             where a.cluster_id = $1 and a.subject in ('gap', 'source') and a.ended_at is null
               and (exists (select from gaps g where a.subject = 'gap' and g.cluster_id = $1 and g.id = a.gap_id and g.state = 'closed')
                    or exists (select from source_health h where a.subject = 'source' and h.source_id = a.source_id
-                                                            and h.last_received_at > a.first_at))`,
+                                                            and h.last_received_at > a.first_at))
+           returning a.id)
+           insert into alert_deliveries (cluster_id, alert_id, receiver, notice)
+           select d.cluster_id, d.alert_id, d.receiver, 'ended'
+             from over join alert_deliveries d on d.cluster_id = $1 and d.alert_id = over.id
+            where d.notice = 'raised' and d.state <> 'given_up'`,
     values: [clusterID, formatMicros(now.getTime() * 1000)],
   });
+  return rowCount ?? 0;
 }
 
 function nowhere(rule: AlertRule, key: string, message: string, at: string): Match {

@@ -1,4 +1,5 @@
 import { type Kysely, sql } from 'kysely';
+import { NOTICES, type Notice } from '../../core/alerts/payload.js';
 import type { Severity, SubjectKind } from '../../core/alerts/rule.js';
 import type { Database } from '../schema.js';
 import { type Keyset, type Page, pageOf } from './cursor.js';
@@ -102,6 +103,7 @@ export interface DeliveryRow {
   rule: string;
   raised_at: string;
   receiver: string;
+  notice: Notice;
   state: DeliveryState;
   attempts: number;
   due_at: string;
@@ -124,13 +126,13 @@ export async function findDeliveries(
   if (filter.state) conditions.push(sql`d.state = ${filter.state}`);
   if (filter.receiver !== undefined) conditions.push(sql`d.receiver = ${filter.receiver}`);
   if (after) {
-    const [id = '0', receiver = ''] = after.id.split('-', 2);
+    const [id = '0', receiver = '', notice = NOTICES[0]] = after.id.split('-', 3);
     conditions.push(
-      sql`(a.raised_at, a.id, d.receiver) < (${after.at}::timestamptz, ${id}::bigint, convert_from(decode(${receiver}, 'hex'), 'UTF8'))`,
+      sql`(a.raised_at, a.id, d.receiver, d.notice) < (${after.at}::timestamptz, ${id}::bigint, convert_from(decode(${receiver}, 'hex'), 'UTF8'), ${notice})`,
     );
   }
   const { rows } = await sql<DeliveryRow>`
-    select a.id as alert_id, k.name as cluster, a.rule, a.raised_at, d.receiver, d.state, d.attempts, d.due_at, d.settled_at,
+    select a.id as alert_id, k.name as cluster, a.rule, a.raised_at, d.receiver, d.notice, d.state, d.attempts, d.due_at, d.settled_at,
            coalesce(t.tries, '[]') as tries
       from clusters k
       join alerts a on a.cluster_id = k.id
@@ -139,11 +141,12 @@ export async function findDeliveries(
         select json_agg(json_build_object('attempt', attempt, 'tookMs', took_ms, 'status', status, 'error', error,
                  'at', to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) order by attempt desc) as tries
           from (select * from alert_attempts q where q.cluster_id = a.cluster_id and q.alert_id = a.id and q.receiver = d.receiver
+                   and q.notice = d.notice
                  order by q.attempt desc limit ${MOST_TRIES}) q) t on true
      where ${sql.join(conditions, sql` and `)}
-     order by a.raised_at desc, a.id desc, d.receiver desc limit ${limit + 1}`.execute(db);
+     order by a.raised_at desc, a.id desc, d.receiver desc, d.notice desc limit ${limit + 1}`.execute(db);
   return pageOf(rows, limit, (row) => ({
     at: row.raised_at,
-    id: `${row.alert_id}-${Buffer.from(row.receiver).toString('hex')}`,
+    id: `${row.alert_id}-${Buffer.from(row.receiver).toString('hex')}-${row.notice}`,
   }));
 }

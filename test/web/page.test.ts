@@ -246,6 +246,20 @@ describe.skipIf(chromium === undefined)('the page', () => {
     await expect.poll(() => page.locator('.alerts li').count()).toBe(open.length);
   });
 
+  it('asks for nothing that a tenant may not see', async () => {
+    const body = { name: 'team-shop', role: 'admin', clusters: ['default'], namespaces: ['shop'] };
+    const { token } = (await ask(api, '/v1/tokens', { method: 'POST', body })).json;
+    const look = await openPage(browser, api.http, token);
+    for (const [name, path] of Object.entries(views())) {
+      await look.visit(path);
+      expect([name, look.troubles]).toEqual([name, []]);
+    }
+    await look.visit('/alerts');
+    expect(await look.page.locator('.alerts li').count()).toBeGreaterThan(0);
+    expect(await look.page.getByRole('button', { name: 'Seen to' }).count()).toBe(0);
+    await look.close();
+  });
+
   it('counts verdicts by week and environment, and lists what a count is made of', async () => {
     const { page } = opened;
     const { items } = (await ask(api, `/v1/verdicts/weeks?${window}`)).json;

@@ -121,6 +121,7 @@ export interface AlertDelivery {
   alert: string;
   rule: string;
   receiver: string;
+  notice: 'raised' | 'ended';
   attempts: number;
   tries: Array<{ error: string | null }>;
 }

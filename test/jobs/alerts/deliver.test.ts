@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vit
 import { createAuthority, issueCertificate } from '../../../main/certificates.js';
 import { createTestDatabase, type TestDatabase } from '../../harness/database.js';
 import { RecordedCluster } from '../recorded-cluster.js';
-import { Alerting, PostReceiver } from './alerting.js';
+import { Alerting, PostReceiver, SOON } from './alerting.js';
 
 const KEY = 'a-key-that-nobody-may-see';
 let database: TestDatabase;
@@ -25,7 +25,7 @@ afterEach(async () => {
 });
 
 const RULES =
-  'rules: [{name: deleted, title: "Something was deleted", match: {change.kind: delete}, severity: high}]';
+  'builtIn: [source-silent]\nrules: [{name: deleted, title: "Something was deleted", match: {change.kind: delete}, severity: high}]';
 
 function rulesTo(receivers: string): string {
   return `receivers:\n${receivers}\n${RULES}`;
@@ -50,6 +50,18 @@ async function raise(alerting: Alerting, name = '<!channel> *web*'): Promise<voi
     uid: name,
     rv: 1,
   });
+  await alerting.raise();
+}
+
+/** Lets the source be silent for 15 minutes, and be heard again. */
+async function silence(alerting: Alerting, meanwhile: () => Promise<unknown>): Promise<void> {
+  await alerting.raise();
+  await cluster.record({ at: 5, by: 'alice@example.com', verb: 'get', resource: 'pods', name: 'web' });
+  const heard = (at: Date) => database.pool.query('update source_health set last_received_at = $1', [at]);
+  await heard(new Date(SOON.getTime() - 900_000));
+  await alerting.raise();
+  await meanwhile();
+  await heard(SOON);
   await alerting.raise();
 }
 
@@ -183,6 +195,41 @@ describe('a webhook', () => {
   });
 });
 
+describe('the end of a silence', () => {
+  it('is told to whoever was told of it, after that, and once', async () => {
+    const alerting = new Alerting(
+      database.pool,
+      rulesTo(`  - {name: hook, kind: webhook, url: "${receiver.url}", secret: env:WHOCHANGED_CREDENTIAL_HOOK}
+  - {name: chat, kind: slack, url: "${receiver.url}"}`),
+      { WHOCHANGED_CREDENTIAL_HOOK: KEY },
+    );
+    // The receiver is down all through the silence, so that it has to be told of both.
+    await receiver.down();
+    await silence(alerting, () => alerting.deliver());
+    await alerting.deliver(1);
+    await receiver.up();
+    await alerting.deliver(30);
+    await alerting.deliver(60);
+    await alerting.raise();
+    await alerting.deliver(600);
+    const bodies = receiver.posts.map(({ body }) => JSON.parse(body));
+    const [first, last, ...more] = bodies.filter(({ type }) => type !== undefined);
+    expect(more).toEqual([]);
+    expect([first.type, last.type]).toEqual(['whochanged.alert', 'whochanged.alert.ended']);
+    expect(last.data).toMatchObject({
+      raisedID: first.data.id,
+      rule: 'source-silent',
+      endedAt: SOON.toISOString().replace('Z', '000Z'),
+    });
+    expect(last.data.id).not.toBe(first.data.id);
+    const texts = bodies.flatMap(({ text }) => text ?? []);
+    expect(texts).toHaveLength(2);
+    expect(texts[0]).toMatch(/^\*\[high\]/);
+    expect(texts[1]).toMatch(/^\*\[resolved\] .*\nOver since .*Z\. It was: .*told nothing for 900 s/);
+    expect((await deliveries(alerting)).every(({ state }) => state === 'delivered')).toBe(true);
+  });
+});
+
 describe('e-mail', () => {
   it('goes through SMTP with STARTTLS and a login, once the server lets it', async () => {
     const authority = await createAuthority(new Date());
@@ -237,5 +284,12 @@ describe('e-mail', () => {
     expect(mail).toMatch(/^Subject: \[high\] Something was deleted \(test\)\r$/m);
     expect(mail).toMatch(/^Message-ID: <alert-\d+-\d+-mail@whochanged>\r$/m);
     expect(mail).toContain('alice@example.com');
+    await silence(alerting, () => alerting.deliver());
+    await alerting.deliver();
+    expect(mails).toHaveLength(3);
+    const [silent, over] = mails.slice(1) as [string, string];
+    expect(over).toMatch(/^Subject: \[resolved\] /m);
+    expect(/^In-Reply-To: (.+)\r$/m.exec(over)![1]).toBe(/^Message-ID: (.+)\r$/m.exec(silent)![1]);
+    expect(over).toMatch(/told nothing for 900 s/);
   });
 });

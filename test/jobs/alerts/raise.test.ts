@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Identities } from '../../../core/identity-map/identities.js';
+import { pruneAlertsJob } from '../../../jobs/alerts/prune-alerts.js';
 import { attributeJob } from '../../../jobs/attribute.js';
 import { linksJob } from '../../../jobs/links.js';
 import { verdictsJob } from '../../../jobs/verdicts.js';
@@ -257,6 +258,64 @@ environments: [{ name: production, namespaces: [shop] }]`,
     await database.pool.query(`update gaps set state = 'closed', closed_at = now(), closed_reason = 'found'`);
     await alerting.raise();
     expect((await ended()).length).toBe(2);
+  });
+
+  it('go when they are kept no longer, but for what goes on, is to be told or is held', async () => {
+    const alerting = new Alerting(
+      database.pool,
+      `receivers: [{ name: chat, kind: slack, url: "http://127.0.0.1:1/hook" }]
+builtIn: [source-silent]
+to: []
+rules:
+  - { name: exec, match: { change.kind: exec } }
+  - { name: long, match: { class: secret_read }, window: 30d }
+  - { name: told, match: { change.kind: delete }, to: [chat] }`,
+    );
+    await alerting.raise();
+    const deletion: Request = {
+      at: 4,
+      by: 'bob@example.com',
+      verb: 'delete',
+      resource: 'configmaps',
+      namespace: 'shop',
+      name: 'web',
+    };
+    await cluster.record(
+      exec(1),
+      exec(2, 'carol@example.com'),
+      { ...exec(3, 'dave@example.com'), namespace: 'billing' },
+      readSecret(3, 'alice@example.com'),
+      deletion,
+    );
+    await database.pool.query('update source_health set last_received_at = $1', [
+      new Date(SOON.getTime() - 900_000),
+    ]);
+    await alerting.raise();
+    await database.pool.query(
+      `insert into legal_holds (cluster_id, namespace, username, reason, created_by)
+       values ($1, 'shop', 'carol@example.com', 'a case', 'admin')`,
+      [cluster.clusterID],
+    );
+    const left = async (days: number) => {
+      await alerting.run(pruneAlertsJob(10), new Date(SOON.getTime() + days * 86_400_000));
+      return (await alertsOf(alerting)).map(({ rule, username }) => `${rule} ${username}`).sort();
+    };
+    await database.pool.query('update alerts set raised_at = $1', [SOON]);
+    expect(await left(9)).toHaveLength(6);
+    expect(await left(11)).toEqual([
+      'exec carol@example.com',
+      'long alice@example.com',
+      'source-silent null',
+      'told bob@example.com',
+    ]);
+    await database.pool.query(
+      `update legal_holds set released_at = now(), released_by = 'admin', release_reason = 'over'`,
+    );
+    await database.pool.query(`update alert_deliveries set state = 'given_up', settled_at = now()`);
+    await database.pool.query(`update source_health set last_received_at = $1`, [SOON]);
+    await alerting.raise();
+    expect(await left(50)).toEqual([]);
+    expect(await alerting.rows('select from alert_deliveries')).toEqual([]);
   });
 
   it('count nothing twice and leave nothing out where a run breaks off', async () => {
