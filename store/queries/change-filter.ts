@@ -1,4 +1,11 @@
-import { type Kysely, type RawBuilder, type SqlBool, sql } from 'kysely';
+import {
+  type Expression,
+  type Kysely,
+  type RawBuilder,
+  type SelectQueryBuilder,
+  type SqlBool,
+  sql,
+} from 'kysely';
 import { builtInController } from '../../core/actors.js';
 import { objectID } from '../../core/identity.js';
 import type { VerdictName } from '../../core/verdict/verdict.js';
@@ -40,8 +47,8 @@ export const VISIBLE: EventClass[] = ['change', 'access'];
 /** A filter with its names looked up in one cluster. Undefined where nothing there can match. */
 export interface ResolvedFilter {
   clusterID: number;
-  objectIDs: string[] | undefined;
-  userIDs: string[] | undefined;
+  objects: Matches | undefined;
+  users: Matches | undefined;
   /** The user agents of the tools asked for. */
   userAgentIDs: string[] | undefined;
   /** Users to leave out. */
@@ -49,7 +56,14 @@ export interface ResolvedFilter {
   filter: ChangeFilter;
 }
 
-const MAX_LOOKUP = 2000;
+/** Entries of a dictionary: by their ids where they are few, otherwise as the subquery that finds them. */
+export type Matches = { ids: string[] } | { found: Expression<unknown> };
+
+/**
+ * More than these are not listed. A name pattern may hold every pod of a year, and a service account has an entry for each
+ * of its tokens.
+ */
+const MOST_LISTED = 200;
 
 export async function findClusters(
   db: Kysely<Database>,
@@ -66,16 +80,34 @@ export async function resolveFilter(
   clusterID: number,
   filter: ChangeFilter,
 ): Promise<ResolvedFilter | undefined> {
-  const objectIDs = filter.names?.length ? await findObjectIDs(db, clusterID, filter) : undefined;
-  const userIDs = filter.actors?.length ? await findUserIDs(db, clusterID, filter.actors) : undefined;
-  if (objectIDs?.length === 0 || userIDs?.length === 0) return undefined;
+  const objects = filter.names?.length ? await matchObjects(db, clusterID, filter) : undefined;
+  const users = filter.actors?.length ? await matchUsers(db, clusterID, filter.actors) : undefined;
+  if (isEmpty(objects) || isEmpty(users)) return undefined;
   const userAgentIDs = filter.tools?.length ? await findUserAgentIDs(db, clusterID, filter.tools) : undefined;
   const exceptIDs = filter.withoutControllers ? await findControllerIDs(db, clusterID) : [];
-  return { clusterID, objectIDs, userIDs, userAgentIDs, exceptIDs, filter };
+  return { clusterID, objects, users, userAgentIDs, exceptIDs, filter };
 }
 
-async function findUserIDs(db: Kysely<Database>, clusterID: number, actors: string[]): Promise<string[]> {
-  const rows = await db
+function isEmpty(matches: Matches | undefined): boolean {
+  return matches !== undefined && 'ids' in matches && matches.ids.length === 0;
+}
+
+async function matchesOf<Table extends keyof Database>(
+  query: SelectQueryBuilder<Database, Table, { id: string }>,
+): Promise<Matches> {
+  const rows = await query.limit(MOST_LISTED + 1).execute();
+  return rows.length > MOST_LISTED ? { found: query } : { ids: rows.map((row) => row.id) };
+}
+
+/** The condition that a column refers to one of the matches. */
+export function isOneOf(column: string, type: 'uuid' | 'bigint', matches: Matches): RawBuilder<SqlBool> {
+  return 'ids' in matches
+    ? sql`${sql.ref(column)} = any(${matches.ids}::${sql.raw(type)}[])`
+    : sql`${sql.ref(column)} in ${matches.found}`;
+}
+
+function matchUsers(db: Kysely<Database>, clusterID: number, actors: string[]): Promise<Matches> {
+  const query = db
     .selectFrom('users')
     .select('id')
     .where('cluster_id', '=', clusterID)
@@ -85,10 +117,8 @@ async function findUserIDs(db: Kysely<Database>, clusterID: number, actors: stri
           actor.includes('*') ? eb('username', 'like', likeOf(actor)) : eb('username', '=', actor),
         ),
       ),
-    )
-    .limit(MAX_LOOKUP)
-    .execute();
-  return rows.map((row) => row.id);
+    );
+  return matchesOf(query);
 }
 
 async function findUserAgentIDs(db: Kysely<Database>, clusterID: number, tools: string[]): Promise<string[]> {
@@ -112,11 +142,7 @@ async function findControllerIDs(db: Kysely<Database>, clusterID: number): Promi
 }
 
 /** Objects by name are looked up by index, except where group, resource and namespace are told too: then the id is known. */
-async function findObjectIDs(
-  db: Kysely<Database>,
-  clusterID: number,
-  filter: ChangeFilter,
-): Promise<string[]> {
+async function matchObjects(db: Kysely<Database>, clusterID: number, filter: ChangeFilter): Promise<Matches> {
   const { names = [], namespaces = [], resources = [] } = filter;
   if (
     names.every((name) => !name.includes('*')) &&
@@ -124,11 +150,12 @@ async function findObjectIDs(
     resources.length > 0 &&
     resources.every((item) => item.group !== undefined)
   ) {
-    return names.flatMap((name) =>
+    const ids = names.flatMap((name) =>
       namespaces.flatMap((namespace) =>
         resources.map(({ resource, group }) => objectID({ apiGroup: group!, resource, namespace, name })),
       ),
     );
+    return { ids };
   }
   let query = db
     .selectFrom('objects')
@@ -141,7 +168,7 @@ async function findObjectIDs(
     );
   if (namespaces.length > 0) query = query.where('namespace', 'in', namespaces);
   if (resources.length > 0) query = query.where(resourceCondition(resources, 'objects'));
-  return (await query.limit(MAX_LOOKUP).execute()).map((row) => row.id);
+  return matchesOf(query);
 }
 
 function likeOf(pattern: string): string {
@@ -150,7 +177,7 @@ function likeOf(pattern: string): string {
 
 /** The conditions on rows of `changes c`. */
 export function changeConditions(
-  { clusterID, objectIDs, userIDs, exceptIDs, filter }: ResolvedFilter,
+  { clusterID, objects, users, exceptIDs, filter }: ResolvedFilter,
   all: boolean,
 ): RawBuilder<unknown>[] {
   const conditions = [sql`c.cluster_id = ${clusterID}`, ...timeConditions(filter, sql.ref('c.at'))];
@@ -159,11 +186,8 @@ export function changeConditions(
   // Written out, since the indexes for default questions hold these classes only.
   if (classes?.every((item) => VISIBLE.includes(item))) conditions.push(sql`c.class in ('change', 'access')`);
   if (classes && classes !== VISIBLE) conditions.push(sql`c.class = any(${classes}::event_class[])`);
-  if (objectIDs) conditions.push(sql`c.object_id = any(${objectIDs}::uuid[])`);
-  if (userIDs)
-    conditions.push(
-      sql`(c.user_id = any(${userIDs}::bigint[]) or c.impersonated_user_id = any(${userIDs}::bigint[]))`,
-    );
+  if (objects) conditions.push(isOneOf('c.object_id', 'uuid', objects));
+  if (users) conditions.push(isDoneBy(users));
   if (exceptIDs.length > 0) conditions.push(sql`c.user_id <> all(${exceptIDs}::bigint[])`);
   if (filter.subresources?.length) conditions.push(oneOf('c.subresource', filter.subresources));
   // Objects found by name are of the namespaces and resources asked for; said twice, Postgres expects too few rows.
@@ -195,6 +219,11 @@ export function changeConditions(
   for (const label of filter.labels ?? []) conditions.push(sql`c.labels @> array[${label}]::text[]`);
   for (const field of filter.fields ?? []) conditions.push(sql`c.field_terms @> array[${field}]::text[]`);
   return conditions;
+}
+
+/** The condition that a request, a row `c`, was made by one of the users, or in the name of one. */
+export function isDoneBy(users: Matches): RawBuilder<SqlBool> {
+  return sql`(${isOneOf('c.user_id', 'bigint', users)} or ${isOneOf('c.impersonated_user_id', 'bigint', users)})`;
 }
 
 export function timeConditions(

@@ -7,6 +7,8 @@ import {
   type ChangeFilter,
   changeConditions,
   findClusters,
+  isDoneBy,
+  isOneOf,
   type ResolvedFilter,
   resolveFilter,
   resourceCondition,
@@ -33,9 +35,6 @@ const ATTEMPTS: EventClass[] = [
   'review',
 ];
 const EVENT_ONLY = new Set<EventClass>([...ATTEMPTS, 'read', 'secret_read']);
-
-/** More objects than this are rather filtered for than probed one by one. */
-const MOST_PROBED = 200;
 
 export interface ChangeQuestion {
   filter: ChangeFilter;
@@ -89,8 +88,8 @@ async function selectionsOf(
     const resolved = await resolveFilter(db, cluster.id, filter);
     if (!resolved) continue;
     if (!onlyAttempts(filter)) {
-      const objectIDs = fewObjects(resolved);
-      const conditions = changeConditions(objectIDs ? { ...resolved, objectIDs: undefined } : resolved, all);
+      const objectIDs = resolved.objects && 'ids' in resolved.objects ? resolved.objects.ids : undefined;
+      const conditions = changeConditions(objectIDs ? { ...resolved, objects: undefined } : resolved, all);
       if (after)
         conditions.push(sql`(c.at, c.change_id) ${beyond} (${after.at}::timestamptz, ${after.id}::uuid)`);
       const order = sql`order by c.at ${direction}, c.change_id ${direction} ${limited}`;
@@ -113,10 +112,6 @@ async function selectionsOf(
     }
   }
   return selections;
-}
-
-function fewObjects({ objectIDs }: ResolvedFilter): string[] | undefined {
-  return objectIDs && objectIDs.length <= MOST_PROBED ? objectIDs : undefined;
 }
 
 async function findRows(db: Kysely<Database>, { told, rows }: Selection): Promise<ChangeRow[]> {
@@ -147,7 +142,7 @@ export const IS_LAST_STAGE = sql`not exists (
 
 /** The conditions on rows of `events c`, joined with `objects o`. */
 export function attemptConditions(
-  { clusterID, objectIDs, userIDs, userAgentIDs, exceptIDs, filter }: ResolvedFilter,
+  { clusterID, objects, users, userAgentIDs, exceptIDs, filter }: ResolvedFilter,
   classes: EventClass[],
 ): RawBuilder<unknown>[] {
   const conditions = [
@@ -155,11 +150,8 @@ export function attemptConditions(
     sql`c.class = any(${classes}::event_class[])`,
     ...timeConditions(filter, sql.ref('c.at')),
   ];
-  if (objectIDs) conditions.push(sql`c.object_id = any(${objectIDs}::uuid[]) and c.class <> 'stage'`);
-  if (userIDs)
-    conditions.push(
-      sql`(c.user_id = any(${userIDs}::bigint[]) or c.impersonated_user_id = any(${userIDs}::bigint[])) and c.class <> 'stage'`,
-    );
+  if (objects) conditions.push(sql`${isOneOf('c.object_id', 'uuid', objects)} and c.class <> 'stage'`);
+  if (users) conditions.push(sql`${isDoneBy(users)} and c.class <> 'stage'`);
   if (exceptIDs.length > 0) conditions.push(sql`c.user_id <> all(${exceptIDs}::bigint[])`);
   if (filter.subresources?.length)
     conditions.push(sql`c.object_ref->>'subresource' = any(${filter.subresources}::text[])`);

@@ -207,6 +207,40 @@ describe('exports', () => {
   });
 });
 
+describe('more objects and users than can be listed', () => {
+  const MANY = 2500;
+  const deployer = 'system:serviceaccount:many:deployer';
+
+  beforeAll(async () => {
+    const cluster = new Cluster();
+    const ref = (n: number) => ({ resource: 'configmaps', namespace: 'many', name: `many-${n}` });
+    const events = Array.from({ length: MANY }, (_, n) =>
+      cluster.write(
+        'create',
+        ref(n),
+        { kind: 'ConfigMap', data: { n: String(n) } },
+        // Each token of a service account is another user to Kubernetes.
+        {
+          user: { username: deployer, extra: { 'authentication.kubernetes.io/credential-id': [`JTI=${n}`] } },
+        },
+      ),
+    );
+    await api.post(eventList(events));
+  });
+
+  it.each(['name=many-%2A', `actor=${deployer}`, 'actor=system:serviceaccount:many:%2A'])(
+    'are told to the last by %s',
+    async (query) => {
+      expect((await allItems(api, `/v1/changes?${query}`, 1000)).length).toBe(MANY);
+      const newest = await ask(api, `/v1/changes?${query}&limit=3`);
+      expect(newest.json.items.map((item: ChangeItem) => item.object.name)).toEqual(
+        [1, 2, 3].map((n) => `many-${MANY - n}`),
+      );
+      expect((await allItems(api, `/v1/changes?${query}&all=true`, 1000)).length).toBe(MANY);
+    },
+  );
+});
+
 describe('following', () => {
   it('gives what was committed after a place, late events included', async () => {
     const { default: seq } = (await ask(api, '/v1/changes/last-seq')).json;
