@@ -13,11 +13,14 @@ export class GatheredPieces {
     return this.#bytes >= ENOUGH_BYTES;
   }
 
-  /** All that was gathered, as one; undefined where there is nothing. */
+  /** All that was gathered, as one in memory of its own; undefined where there is nothing. */
   take(): Buffer | undefined {
-    const pieces = this.#pieces;
+    if (this.#pieces.length === 0) return undefined;
+    const whole = Buffer.allocUnsafeSlow(this.#bytes);
+    let at = 0;
+    for (const piece of this.#pieces) at += piece.copy(whole, at);
     this.#pieces = [];
     this.#bytes = 0;
-    return pieces.length > 1 ? Buffer.concat(pieces) : pieces[0];
+    return whole;
   }
 }

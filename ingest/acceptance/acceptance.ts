@@ -46,6 +46,7 @@ export interface Acceptor {
  * fails ends it, and it must be abandoned.
  */
 export interface BodyAcceptance {
+  /** Takes over the chunk, into which nobody may look afterwards. Spared a copy is one that has memory of its own. */
   push(chunk: Buffer): Promise<Taken>;
   end(): Promise<TakenLast>;
   /** Ends it without its rest: the body broke off, or was refused. */

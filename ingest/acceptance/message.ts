@@ -110,15 +110,15 @@ export function unpackTaken(message: TakenMessage): TakenLast {
     rejections: message.rejections.map((item) => ({ ...item, digest: Buffer.from(item.digest, 'base64') })),
     bytes: message.itemBytes,
     empty: message.empty,
-    release: () => release(message),
+    release: () => giveBack(transferred(message)),
     ...message.rest,
   };
 }
 
 /**
- * What a message holds lies outside of V8's heap, which lets it grow by 64 MB before it looks for what is not needed any
- * more. Handed over to nobody it goes at once.
+ * Gives memory back at once. It lies outside of V8's heap, which lets it grow by 64 MB before it looks for what is not
+ * needed any more; handed over to nobody it goes.
  */
-function release(message: TakenMessage): void {
-  structuredClone(null, { transfer: transferred(message) });
+export function giveBack(buffers: ArrayBuffer[]): void {
+  structuredClone(null, { transfer: buffers });
 }

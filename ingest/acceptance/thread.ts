@@ -5,7 +5,7 @@ import { compileRedactionRules, type RedactionRuleSet } from '../../core/redact/
 import { DictionaryIDs } from '../../store/dictionaries.js';
 import type { Format } from '../formats/format.js';
 import { type Acceptor, openAcceptor } from './acceptance.js';
-import { packTaken, type TakenMessage, transferred } from './message.js';
+import { giveBack, packTaken, type TakenMessage, transferred } from './message.js';
 
 /** What the thread is started with. The key is in this process's memory already. */
 export interface ThreadData {
@@ -16,7 +16,7 @@ export interface ThreadData {
 
 export type ToThread =
   | { type: 'open'; body: number; format: Format | 'auto' }
-  | { type: 'push'; body: number; chunk: Uint8Array }
+  | { type: 'push'; body: number; chunk: Uint8Array<ArrayBuffer> }
   | { type: 'end'; body: number }
   | { type: 'abandon'; body: number };
 
@@ -35,7 +35,9 @@ function taken(message: Exclude<ToThread, { type: 'abandon' | 'open' }>): TakenM
   bodies.set(message.body, body);
   if (message.type === 'push') {
     const { buffer, byteOffset, length } = message.chunk;
-    return packTaken(body.push(Buffer.from(buffer, byteOffset, length)), ids);
+    const answer = packTaken(body.push(Buffer.from(buffer, byteOffset, length)), ids);
+    giveBack([buffer]);
+    return answer;
   }
   bodies.delete(message.body);
   return packTaken(body.end(), ids);

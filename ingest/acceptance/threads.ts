@@ -48,7 +48,7 @@ class AcceptanceThread {
     if (this.#ended) return Promise.reject(failed('it ended'));
     return new Promise((resolve, reject) => {
       this.#asked.push({ resolve, reject });
-      this.#worker.postMessage(message, message.type === 'push' ? [message.chunk.buffer as ArrayBuffer] : []);
+      this.#worker.postMessage(message, message.type === 'push' ? [message.chunk.buffer] : []);
     });
   }
 
@@ -125,8 +125,15 @@ function leastBusy(threads: Iterable<AcceptanceThread>): AcceptanceThread | unde
 
 function openBody(thread: AcceptanceThread, body: number): BodyAcceptance {
   return {
-    push: (chunk) => thread.ask({ type: 'push', body, chunk: new Uint8Array(chunk) }),
+    push: (chunk) => thread.ask({ type: 'push', body, chunk: ownMemory(chunk) }),
     end: () => thread.ask({ type: 'end', body }),
     abandon: () => thread.tell({ type: 'abandon', body }),
   };
+}
+
+/** The chunk itself where it is all that lies in its memory, which can then be handed over; else a copy. */
+function ownMemory(chunk: Buffer): Uint8Array<ArrayBuffer> {
+  return chunk.buffer instanceof ArrayBuffer && chunk.buffer.byteLength === chunk.length
+    ? new Uint8Array(chunk.buffer)
+    : new Uint8Array(chunk);
 }

@@ -1,4 +1,5 @@
 import { MAX_DEPTH } from '../../core/decode.js';
+import { CarriedBytes } from './carried-bytes.js';
 
 /** One item cut out of a body, or what is wrong with it. `bytes` is only valid until the next push. */
 export interface Item {
@@ -28,7 +29,7 @@ type Mode = 'top' | 'head' | 'items' | 'item' | 'junk' | 'tail';
 export class EventListSplitter {
   readonly #maxItemBytes: number;
   #mode: Mode = 'top';
-  #carry: Buffer = Buffer.alloc(0);
+  readonly #carried = new CarriedBytes();
   #scanned = 0;
   #depth = 0;
   #deepest = 0;
@@ -49,11 +50,10 @@ export class EventListSplitter {
 
   /** Items completed by this chunk. */
   *push(chunk: Buffer): Generator<Item> {
-    let data = this.#carry.length === 0 ? chunk : Buffer.concat([this.#carry, chunk]);
+    const data = this.#carried.followedBy(chunk);
     let i = this.#scanned;
     // Where the part begins that must be kept until it is whole: the item, or the list's head.
     let start = 0;
-    this.#carry = Buffer.alloc(0);
     while (i < data.length) {
       const mode = this.#mode;
       if (this.#inString) {
@@ -116,22 +116,20 @@ export class EventListSplitter {
     }
     if (this.#mode === 'top' || this.#mode === 'items' || this.#mode === 'tail') start = data.length;
     const overshoot = Math.max(0, i - data.length);
-    if (data.length - start > this.#maxItemBytes) {
+    let end = data.length;
+    if (end - start > (this.#oversized ? KEPT_OF_OVERSIZED : this.#maxItemBytes)) {
       this.#oversized = true;
-      data = Buffer.from(data.subarray(start, start + KEPT_OF_OVERSIZED));
-      this.#carry = data;
-      this.#scanned = data.length + overshoot;
       this.#stringStart = -1;
-      return;
+      end = Math.min(end, start + KEPT_OF_OVERSIZED);
     }
     if (this.#stringStart >= 0) this.#stringStart -= start;
-    this.#carry = start === 0 && data !== chunk ? data : Buffer.from(data.subarray(start));
-    this.#scanned = this.#carry.length + overshoot;
+    this.#carried.keep(data, start, end);
+    this.#scanned = end - start + overshoot;
   }
 
   /** What was left when the body ended: an item that never closed. */
   end(): Item | undefined {
-    const rest = this.#carry;
+    const rest = this.#carried.bytes;
     const unfinished =
       this.#mode === 'item' || this.#mode === 'junk' || (this.#mode === 'head' && rest.length > 0);
     return unfinished ? { bytes: rest, problem: 'unterminated' } : undefined;

@@ -1,4 +1,5 @@
 import { MAX_DEPTH } from '../../core/decode.js';
+import { CarriedBytes } from './carried-bytes.js';
 
 /** One record as it stands in an object. `bytes` is only valid until the next one is asked for. */
 export interface RawRecord {
@@ -47,7 +48,7 @@ export class RecordReader {
   readonly #maxRecordBytes: number;
   #mode: Mode = 'between';
   #inArray = false;
-  #carry: Buffer = Buffer.alloc(0);
+  readonly #carried = new CarriedBytes();
   #scanned = 0;
   #depth = 0;
   #deepest = 0;
@@ -69,11 +70,10 @@ export class RecordReader {
 
   /** Records completed by this chunk. */
   *push(chunk: Buffer): Generator<RawRecord> {
-    let data = this.#carry.length === 0 ? chunk : Buffer.concat([this.#carry, chunk]);
+    const data = this.#carried.followedBy(chunk);
     let i = this.#scanned;
     // Where the part begins that must be kept until it is whole.
     let start = 0;
-    this.#carry = Buffer.alloc(0);
     while (i < data.length) {
       if (this.#inString) {
         const end = this.#endOfString(data, i);
@@ -178,25 +178,23 @@ export class RecordReader {
       }
     }
     if (this.#mode === 'between' || this.#mode === 'items' || this.#mode === 'tail') start = data.length;
-    if (data.length - start > this.#maxRecordBytes) {
+    let end = data.length;
+    if (end - start > (this.#oversized ? KEPT_OF_OVERSIZED : this.#maxRecordBytes)) {
       this.#oversized = true;
-      data = Buffer.from(data.subarray(start, start + KEPT_OF_OVERSIZED));
-      this.#carry = data;
-      this.#scanned = data.length;
       this.#stringStart = -1;
-      return;
+      end = Math.min(end, start + KEPT_OF_OVERSIZED);
     }
     if (this.#stringStart >= 0) this.#stringStart -= start;
-    this.#carry = start === 0 && data !== chunk ? data : Buffer.from(data.subarray(start));
-    this.#scanned = this.#carry.length;
+    this.#carried.keep(data, start, end);
+    this.#scanned = end - start;
   }
 
   /** What was left when the object ended: a last line of text, a record that never closed, or the rest of a list. */
   end(): RawRecord | undefined {
     const mode = this.#mode;
-    if (mode === 'text' || mode === 'bracket') return this.#text(this.#carry);
+    if (mode === 'text' || mode === 'bracket') return this.#text(this.#carried.bytes);
     const unfinished = mode !== 'between' && mode !== 'tail' ? true : this.#inArray;
-    return unfinished ? this.#record(this.#carry, 'unterminated') : undefined;
+    return unfinished ? this.#record(this.#carried.bytes, 'unterminated') : undefined;
   }
 
   #begin(mode: Mode, list: string | undefined): void {
