@@ -35,23 +35,20 @@ export function queryText(query: Query): string {
 
 /** Asks the API with the session's token. @throws ApiProblem */
 export function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
-  return answerOf<T>(path + queryText(query), { headers: {} }, signal);
+  return counted(send<T>(path + queryText(query), { headers: {} }, signal));
 }
 
 /** Has the API do something, with the session's token. @throws ApiProblem */
 export function post<T>(path: string, body: object): Promise<T> {
   const headers = { 'content-type': 'application/json' };
-  return answerOf<T>(path, { method: 'POST', headers, body: JSON.stringify(body) });
+  return counted(send<T>(path, { method: 'POST', headers, body: JSON.stringify(body) }));
 }
 
-async function answerOf<T>(
-  address: string,
-  request: { method?: string; headers: Record<string, string>; body?: string },
-  signal?: AbortSignal,
-): Promise<T> {
+/** Lets something count as waited for. */
+export async function counted<T>(work: Promise<T>): Promise<T> {
   told(1);
   try {
-    return await send<T>(address, request, signal);
+    return await work;
   } finally {
     told(-1);
   }
@@ -60,7 +57,7 @@ async function answerOf<T>(
 async function send<T>(
   address: string,
   request: { method?: string; headers: Record<string, string>; body?: string },
-  signal: AbortSignal | undefined,
+  signal?: AbortSignal,
 ): Promise<T> {
   let response: Response;
   try {

@@ -1,5 +1,6 @@
 /** Where the page is. The address holds everything that decides what is shown, so that it can be kept and sent. */
 class Router {
+  #headings: MutationObserver | undefined;
   path = $state(location.pathname);
   query = $state.raw(new URLSearchParams(location.search));
 
@@ -13,8 +14,7 @@ class Router {
     this.#read();
     if (this.path === before) return;
     scrollTo(0, 0);
-    // For whoever goes by keyboard or ear, the new view begins at its heading.
-    requestAnimationFrame(() => document.querySelector<HTMLElement>('h1')?.focus());
+    this.#beginAtHeading();
   }
 
   /** Sets some parameters of the address; undefined or '' takes one out. */
@@ -26,6 +26,24 @@ class Router {
     }
     const text = query.toString();
     this.go(this.path + (text && `?${text}`), replace);
+  }
+
+  /** For whoever goes by keyboard or ear, a new view begins at its heading, which may come with its code or its answer. */
+  #beginAtHeading(): void {
+    this.#headings?.disconnect();
+    const left = document.activeElement;
+    const focus = () => {
+      const heading = document.querySelector<HTMLElement>('h1');
+      if (!heading) return;
+      this.#headings?.disconnect();
+      // Whoever has gone on meanwhile is not called back.
+      if ([document.body, left].includes(document.activeElement)) heading.focus();
+    };
+    this.#headings = new MutationObserver(focus);
+    requestAnimationFrame(() => {
+      this.#headings?.observe(document.body, { childList: true, subtree: true });
+      focus();
+    });
   }
 
   #read(): void {
