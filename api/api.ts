@@ -2,7 +2,7 @@ import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
-import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type {
   FastifyBaseLogger,
   FastifyInstance,
@@ -14,6 +14,7 @@ import { recordAccess } from './access-log.js';
 import { answerArchivedPeriods } from './archived-periods.js';
 import type { Auth } from './auth.js';
 import type { ApiDeps } from './deps.js';
+import { serializerCompiler, validatorCompiler } from './lazy-compilers.js';
 import { registerPage } from './page.js';
 import { accessRoutes } from './routes/access.js';
 import { accessEventRoutes } from './routes/access-events.js';
@@ -73,7 +74,8 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
   if (deps.roles.includes('api')) await registerPage(root, deps.pageFolder);
   await root.register(async (scope) => {
     const server = scope.withTypeProvider<TypeBoxTypeProvider>();
-    server.setValidatorCompiler(TypeBoxValidatorCompiler);
+    server.setValidatorCompiler(validatorCompiler);
+    server.setSerializerCompiler(serializerCompiler);
     server.decorateRequest('caller', undefined);
     recordAccess(server as unknown as FastifyInstance, deps.pool);
     answerArchivedPeriods(server as unknown as FastifyInstance, deps);
