@@ -7,40 +7,13 @@ import { registerApi } from '../api/api.js';
 import { Auth } from '../api/auth.js';
 import type { ApiDeps } from '../api/deps.js';
 import { readVersion } from '../cli/version.js';
-import type { Redaction } from '../core/accept.js';
 import { redactManifest } from '../core/redact/redact-manifest.js';
-import { scanText } from '../core/redact/scan.js';
 import { webhookManifest } from '../ingest/admission/manifest.js';
 import { FORMATS } from '../ingest/formats/format.js';
 import { webhookKubeconfig } from '../ingest/webhook/kubeconfig.js';
-import { deliverAlertsJob } from '../jobs/alerts/deliver-alerts.js';
-import { createAlertMetrics } from '../jobs/alerts/metrics.js';
-import { pruneAlertsJob } from '../jobs/alerts/prune-alerts.js';
-import { raiseAlertsJob } from '../jobs/alerts/raise-alerts.js';
-import { attributeJob } from '../jobs/attribute.js';
-import { copyCheckpointsJob, createCheckpointCopyMetrics } from '../jobs/checkpoint-copies.js';
-import { findGapsJob } from '../jobs/completeness/find-gaps.js';
-import { createCompletenessMetrics } from '../jobs/completeness/metrics.js';
-import { sampleCountersJob } from '../jobs/completeness/sample-counters.js';
-import { writeCanariesJob } from '../jobs/completeness/write-canaries.js';
-import { deliverReportsJob } from '../jobs/deliver-reports.js';
 import { gitAnswers } from '../jobs/git/answers.js';
-import { fetchReposJob } from '../jobs/git/fetch-repos.js';
-import { createGitMetrics } from '../jobs/git/metrics.js';
-import { syncHostsJob } from '../jobs/hosts/sync-hosts.js';
-import type { Job } from '../jobs/job.js';
-import { linkDecisionsJob } from '../jobs/link-decisions.js';
-import { linksJob } from '../jobs/links.js';
-import { partitionsJob } from '../jobs/partitions.js';
-import { checkpointJob, sequenceLogJob } from '../jobs/proof-log.js';
-import { pruneJobRunsJob } from '../jobs/prune-job-runs.js';
-import { retentionJob, sweepBodiesJob } from '../jobs/retention.js';
-import { createRetentionMetrics } from '../jobs/retention-metrics.js';
-import { JobRunner } from '../jobs/runner.js';
-import { settleOutcomesJob } from '../jobs/settle-outcomes.js';
-import { verdictsJob } from '../jobs/verdicts.js';
 import { S3Archive } from '../store/archive/files.js';
-import { createKysely, createPool } from '../store/database.js';
+import { createKysely } from '../store/database.js';
 import { S3Clients } from '../store/s3-client.js';
 import { peopleOf } from '../store/verdicts/people.js';
 import { openAlerts } from './alerts-file.js';
@@ -51,10 +24,9 @@ import { type GateRole, startGate } from './gate-role.js';
 import { openHookSecrets } from './hooks-file.js';
 import { loadIdentities } from './identities.js';
 import { type IngestRole, startIngest } from './ingest-role.js';
-import { loadOrCreateLogKey } from './log-key.js';
+import { startJobs } from './jobs-role.js';
 import { openPolicy } from './policy-file.js';
 import { loadRedaction } from './redaction.js';
-import { loadDeliveries } from './reports-file.js';
 import { buildServer } from './server.js';
 import { openStore } from './store-connection.js';
 import { openTls } from './tls.js';
@@ -106,81 +78,29 @@ export async function start(
   };
 
   const alerts = openAlerts(config.alertsFile, log);
-  const deliveries = loadDeliveries(config.reportsFile);
 
   let publicURL = config.publicURL;
   const has = (role: Config['roles'][number]) => config.roles.includes(role);
-  let jobs: JobRunner | undefined;
   let ingest: IngestRole | undefined;
   let gate: GateRole | undefined;
-  const poke = () => jobs?.poke('attribute');
-  if (has('ingest')) ingest = await startIngest(config, store.pool, registry, log, poke);
+  const onCommit = () => jobs?.poke('attribute');
+  if (has('ingest')) ingest = await startIngest(config, store.pool, registry, log, onCommit);
   if (ingest) gate = startGate(config, store, ingest, judging, registry, log);
   store.ready.then(
     () => ingest?.s3.start(),
     () => undefined,
   );
   const archiveClients = new S3Clients();
-  const { checkpoints, policy: retention, alertsKeepDays } = config.retention;
   const archive = config.retention.archive && new S3Archive(archiveClients, config.retention.archive);
-  // Jobs hold locks on their connections; a pool of their own keeps them from starving the others.
-  const jobsPool = has('jobs')
-    ? createPool({ ...store.options, poolSize: 10, applicationName: 'whochanged-jobs' })
-    : undefined;
-  jobsPool?.on('error', (error) => log.warn({ err: error }, 'a job lost its connection to Postgres'));
-  if (jobsPool) {
-    // In the order in which missed runs are caught up; a backlog of attribution may be long.
-    const signer = { origin: config.log.origin, privateKey: await loadOrCreateLogKey(config.log.keyFile) };
-    const places = { folder: config.credentialsDir, environment: process.env };
-    const completeness = createCompletenessMetrics(registry);
-    const all = [
-      partitionsJob(),
-      settleOutcomesJob(),
-      pruneJobRunsJob(),
-      ...(alertsKeepDays > 0 ? [pruneAlertsJob(alertsKeepDays)] : []),
-      sequenceLogJob(),
-      checkpointJob(signer),
-      ...(checkpoints
-        ? [copyCheckpointsJob(archiveClients, checkpoints, createCheckpointCopyMetrics(registry))]
-        : []),
-      sampleCountersJob(places, completeness),
-      writeCanariesJob(places, completeness),
-      findGapsJob(completeness),
-      attributeJob(),
-      linksJob(policy),
-      verdictsJob(judging),
-      linkDecisionsJob(),
-      syncHostsJob({
-        credentials: places,
-        syncSeconds: config.hostSyncSeconds,
+  const jobs = has('jobs')
+    ? await startJobs(
+        config,
+        store,
+        { judging, redaction, alerts, archive, s3: archiveClients, pageURL: () => publicURL },
         registry,
-      }),
-      fetchRepos(config, redaction, registry),
-      ...(archive
-        ? [
-            retentionJob({ policy: retention, archive, metrics: createRetentionMetrics(registry) }),
-            sweepBodiesJob(),
-          ]
-        : []),
-    ];
-    if (deliveries.length > 0) {
-      const version = readVersion();
-      all.push(deliverReportsJob({ deliveries, s3: archiveClients, credentials: places, version }));
-    }
-    if (alerts) {
-      const metrics = createAlertMetrics(registry);
-      all.push(
-        raiseAlertsJob({ alerts, metrics, raised: () => jobs?.poke('deliver-alerts') }),
-        deliverAlertsJob({ alerts, credentials: places, metrics, pageURL: () => publicURL }),
-      );
-    }
-    jobs = new JobRunner({ pool: jobsPool, jobs: all, log, registry });
-    const runner = jobs;
-    store.ready.then(
-      () => runner.start(),
-      () => undefined,
-    );
-  }
+        log,
+      )
+    : undefined;
 
   const db = createKysely(store.pool);
   const deps: ApiDeps = {
@@ -200,7 +120,7 @@ export async function start(
     replay: ingest?.replay,
     importFile: ingest?.importFile,
     formats: FORMATS,
-    runJob: jobs && ((name) => jobs!.run(name)),
+    runJob: jobs && ((name) => jobs.run(name)),
     alerts,
     pokeJob: (name) => jobs?.poke(name),
     hookSecrets: openHookSecrets(config.hooksFile, log),
@@ -264,26 +184,10 @@ export async function start(
       await gate?.stop();
       await ingest?.stop();
       await jobs?.stop();
-      await jobsPool?.end();
       await archiveClients.stop();
       await store.stop();
     },
   };
-}
-
-/** The job that mirrors git repositories, as it is configured. */
-function fetchRepos(config: Config, { rules, digest }: Redaction, registry: Registry): Job {
-  const { dir, protocols, fetchSeconds, timeoutSeconds, allowedSignersFile, keyringFile } = config.git;
-  return fetchReposJob({
-    gitDir: dir,
-    protocols,
-    intervalSeconds: fetchSeconds,
-    timeoutSeconds,
-    credentials: { folder: config.credentialsDir, environment: process.env },
-    signers: { allowedSignersFile, keyringFile },
-    redactText: (text) => scanText(text, rules, digest),
-    metrics: createGitMetrics(registry),
-  });
 }
 
 /** Whether a promise resolves within a moment. */
