@@ -15,6 +15,8 @@ const VIEWS = [
   '/sources',
   '/alerts',
   '/approvals',
+  '/drift',
+  '/reports',
 ];
 
 /**

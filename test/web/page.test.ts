@@ -60,6 +60,8 @@ describe.skipIf(chromium === undefined)('the page', () => {
     alerts: '/alerts',
     approvals: `/approvals?${window}`,
     sources: '/sources',
+    'applications that there are none of': '/drift',
+    'a report': `/reports?${window}&control=soc2-cc7.2`,
   });
 
   it('shows each view without an error, and axe finds nothing serious, light and dark', async () => {

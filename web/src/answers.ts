@@ -1,6 +1,9 @@
 import type { ChangeItem } from '../../api/change-schema.ts';
+import type { DriftItem } from '../../api/drift-schema.ts';
 import type { AlertItem } from '../../api/routes/alerts.ts';
 import type { LinkItem, VerdictItem } from '../../api/verdict-schema.ts';
+import type { Control } from '../../core/report/controls.ts';
+import type { Report as MadeReport } from '../../core/report/report.ts';
 
 export type Change = ChangeItem;
 export type FieldChange = NonNullable<ChangeItem['diff']>[number];
@@ -124,4 +127,24 @@ export interface AlertDelivery {
   notice: 'raised' | 'ended';
   attempts: number;
   tries: Array<{ error: string | null }>;
+}
+
+/** GET /v1/drift */
+export type Drift = DriftItem;
+export type DriftFinding = DriftItem['findings'][number];
+
+/** GET /v1/reports */
+export interface Controls {
+  items: Control[];
+}
+
+/** GET /v1/reports/:control */
+export interface Report extends MadeReport {
+  completenessStatement: string;
+  generatedAt: string;
+}
+
+/** GET /v1/policy */
+export interface Policy {
+  document: { environments: Array<{ name: string }>; fallback: { name: string } };
 }

@@ -38,6 +38,11 @@ export function get<T>(path: string, query: Query = {}, signal?: AbortSignal): P
   return counted(send<T>(path + queryText(query), { headers: {} }, signal));
 }
 
+/** The same, as bytes: of whatever type the answer is. @throws ApiProblem */
+export function getBlob(path: string, query: Query = {}): Promise<Blob> {
+  return counted(answerTo(path + queryText(query), { headers: {} }).then((response) => response.blob()));
+}
+
 /** Has the API do something, with the session's token. @throws ApiProblem */
 export function post<T>(path: string, body: object): Promise<T> {
   const headers = { 'content-type': 'application/json' };
@@ -54,11 +59,17 @@ export async function counted<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-async function send<T>(
-  address: string,
-  request: { method?: string; headers: Record<string, string>; body?: string },
-  signal?: AbortSignal,
-): Promise<T> {
+interface Request {
+  method?: string;
+  headers: Record<string, string>;
+  body?: string;
+}
+
+async function send<T>(address: string, request: Request, signal?: AbortSignal): Promise<T> {
+  return (await (await answerTo(address, request, signal)).json()) as T;
+}
+
+async function answerTo(address: string, request: Request, signal?: AbortSignal): Promise<Response> {
   let response: Response;
   try {
     response = await fetch(address, {
@@ -70,7 +81,7 @@ async function send<T>(
     if (signal?.aborted) throw error;
     throw new ApiProblem(0, 'whochanged does not answer', 'it may be restarting: try again');
   }
-  if (response.ok) return (await response.json()) as T;
+  if (response.ok) return response;
   const problem = (await response.json().catch(() => ({}))) as { detail?: string; hint?: string };
   const detail = problem.detail ?? `the server answered ${response.status}`;
   if (response.status === 401) session.close(detail);

@@ -1,0 +1,60 @@
+import { getBlob, type Query } from './api.ts';
+import { tarOf } from './tar.ts';
+
+/** Forms in which a report can be had, with how its file is called behind the dot. */
+export const REPORT_FORMATS = {
+  html: { text: 'HTML', ending: 'html' },
+  csv: { text: 'CSV', ending: 'csv' },
+  json: { text: 'JSON', ending: 'json' },
+  ndjson: { text: 'NDJSON', ending: 'ndjson' },
+  oscal: { text: 'OSCAL', ending: 'oscal.json' },
+  ocsf: { text: 'OCSF', ending: 'ocsf.ndjson' },
+  proofs: { text: 'Proof bundle', ending: 'proofs.tar' },
+} as const;
+export type ReportFormat = keyof typeof REPORT_FORMATS;
+
+/** Gives what was made to the user as a file. */
+export function save(blob: Blob, name: string): void {
+  const address = URL.createObjectURL(blob);
+  const link = document.createElement('a');
+  link.href = address;
+  link.download = name;
+  link.click();
+  // The browser has to have begun to read it.
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}
+
+/** A report in one of its forms; the proof bundle is what `whochanged-verify report` checks once it is taken apart. @throws ApiProblem */
+export async function reportFile(path: string, query: Query, format: ReportFormat): Promise<Blob> {
+  const blob = await getBlob(path, { ...query, format });
+  if (format !== 'proofs') return blob;
+  const lines = (await blob.text()).split('\n').filter((line) => line !== '');
+  return tarOf(lines.map((line) => JSON.parse(line) as { name: string; content: string }));
+}
+
+/**
+ * Prints the report's HTML, which a browser can also save as PDF: within this page, since a window of its own would stand
+ * under this page's policy and lose its style, and out of the way of the page's own style.
+ */
+export async function printReport(html: Blob): Promise<void> {
+  const styles: string[] = [];
+  // Taken out first: even a document that is never shown is refused inline style.
+  const text = (await html.text()).replace(/<style>([\s\S]*?)<\/style>/g, (_, style: string) => {
+    styles.push(style.replaceAll('body {', ':host {'));
+    return '';
+  });
+  const made = new DOMParser().parseFromString(text, 'text/html');
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(`:host { all: initial } ${styles.join(' ')}`);
+  const paper = document.createElement('div');
+  paper.className = 'paper';
+  const root = paper.attachShadow({ mode: 'open' });
+  root.adoptedStyleSheets = [sheet];
+  root.append(...made.body.childNodes);
+  document.querySelector('.paper')?.remove();
+  document.body.append(paper);
+  const title = document.title;
+  document.title = made.title;
+  print();
+  document.title = title;
+}
