@@ -22,6 +22,7 @@ import {
   upload,
 } from './bucket.js';
 import { costing } from './cpu.js';
+import { add, type Multiset, stored } from './multiset.js';
 import { Traffic } from './traffic.js';
 
 /**
@@ -122,13 +123,15 @@ async function rate(s3: TestS3): Promise<void> {
   );
 }
 
-/** Sessions until there are so many bytes, in pieces that fauxqs takes as parts. */
-function* largeText(least: number): Generator<Buffer> {
+/** Sessions until there are so many bytes, in pieces that fauxqs takes as parts. Adds those that differ to `made`. */
+function* largeText(least: number, made: Multiset): Generator<Buffer> {
   let waiting = Buffer.alloc(0);
-  let made = 0;
-  for (let n = 0; made < least; n++) {
-    const text = Buffer.from(`${traffic.session(n % LARGE_SESSIONS).join('\n')}\n`);
-    made += text.length;
+  let bytes = 0;
+  for (let n = 0; bytes < least; n++) {
+    const lines = traffic.session(n % LARGE_SESSIONS);
+    if (n < LARGE_SESSIONS) for (const line of lines) add(made, line);
+    const text = Buffer.from(`${lines.join('\n')}\n`);
+    bytes += text.length;
     waiting = Buffer.concat([waiting, text]);
     for (; waiting.length >= UPLOAD_BYTES; waiting = waiting.subarray(UPLOAD_BYTES))
       yield waiting.subarray(0, UPLOAD_BYTES);
@@ -136,14 +139,18 @@ function* largeText(least: number): Generator<Buffer> {
   if (waiting.length > 0) yield waiting;
 }
 
-/** All of its events differ, unless BENCH_LARGE_SESSIONS says that its first sessions come again and again. */
+/**
+ * All of its events differ, unless BENCH_LARGE_SESSIONS says that its first sessions come again and again.
+ * @throws Error if what is stored is not each of the events once
+ */
 async function large(s3: TestS3): Promise<void> {
   const bucket = await s3.createBucket();
   const Key = '2026/03/02/large.json';
   const { UploadId } = await s3.client.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key }));
   const Parts: Array<{ PartNumber: number; ETag: string | undefined }> = [];
+  const made: Multiset = { events: 0, sum: 0n };
   let bytes = 0;
-  for (const Body of largeText(LARGE_BYTES)) {
+  for (const Body of largeText(LARGE_BYTES, made)) {
     const PartNumber = Parts.length + 1;
     const { ETag } = await s3.client.send(
       new UploadPartCommand({ Bucket: bucket, Key, UploadId, PartNumber, Body }),
@@ -157,10 +164,14 @@ async function large(s3: TestS3): Promise<void> {
   await withSystem(async (bench) => {
     const idle = peakRss(bench.system);
     const read = await costing(bench.system.child.pid!, bench.folder, () => backfill(bench.ask, s3, bucket));
+    const peak = peakRss(bench.system);
     const megabytes = bytes / 1024 / 1024;
+    const kept = await stored(bench.folder);
     console.log(
-      `large    ${Math.round(megabytes)} MB in one object, ${read.events} events (${read.duplicates} duplicates): ${read.seconds.toFixed(0)} s, ${(megabytes / read.seconds).toFixed(1)} MB/s, peak RSS ${peakRss(bench.system).toFixed(0)} MB (${idle.toFixed(0)} MB idle); ${read.cost}`,
+      `large    ${Math.round(megabytes)} MB in one object, ${read.events} events (${read.duplicates} duplicates, ${read.quarantined} quarantined), of ${made.events} that differ ${kept.events} stored: ${read.seconds.toFixed(0)} s, ${(megabytes / read.seconds).toFixed(1)} MB/s, peak RSS ${peak.toFixed(0)} MB (${idle.toFixed(0)} MB idle); ${read.cost}`,
     );
+    if (kept.events !== made.events || kept.sum !== made.sum)
+      throw new Error(`made ${made.events} (${made.sum}), stored ${kept.events} (${kept.sum})`);
   });
 }
 

@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -8,12 +9,21 @@ it('has samples of every format', () => {
   expect(new Set(SAMPLES.map(({ format }) => format))).toEqual(new Set(FORMATS));
 });
 
+it('has a sample to each golden form, that none is read no more for want of one', () => {
+  const goldens = readdirSync(ENVELOPES, { recursive: true, encoding: 'utf8' }).filter((path) =>
+    path.endsWith('.golden.json'),
+  );
+  expect(goldens.sort()).toEqual(SAMPLES.map(({ path }) => goldenOf(path)).sort());
+});
+
+const goldenOf = (path: string) => path.replace(/\.\w+$/, '.golden.json');
+
 describe.each(SAMPLES)('$path', ({ format, path, bytes }) => {
   it('is read as its golden form says', async () => {
     const taken = accept(bytes, 'auto');
     expect(taken).toMatchObject({ format, empty: false });
     const text = `${JSON.stringify(normalized(taken), null, 2)}\n`;
-    await expect(text).toMatchFileSnapshot(join(ENVELOPES, path.replace(/\.\w+$/, '.golden.json')));
+    await expect(text).toMatchFileSnapshot(join(ENVELOPES, goldenOf(path)));
     expect(text).not.toMatch(/c3ludGhldGljLXBhc3N3b3Jk|synthetic-password/);
   });
 
