@@ -45,6 +45,8 @@ import { reportRoutes } from './routes/reports.js';
 import { repoRoutes } from './routes/repos.js';
 import { retentionRoutes } from './routes/retention.js';
 import { s3SourceRoutes } from './routes/s3-sources.js';
+import { sourceObjectRoutes } from './routes/source-objects.js';
+import { sourceStatusRoutes } from './routes/source-status.js';
 import { sourceRoutes } from './routes/sources.js';
 import { ticketRoutes } from './routes/tickets.js';
 import { tokenRoutes } from './routes/tokens.js';
@@ -135,6 +137,8 @@ export async function registerApi(root: FastifyInstance, deps: ApiDeps): Promise
     reportRoutes(api);
     sourceRoutes(api);
     s3SourceRoutes(api);
+    sourceStatusRoutes(api);
+    sourceObjectRoutes(api);
     backfillRoutes(api);
     await importRoutes(api);
     tokenRoutes(api);

@@ -11,8 +11,10 @@ import { findSourceIDs } from '../../store/queries/sources.js';
 import type { Api } from '../api.js';
 import { words } from '../change-schema.js';
 import { LocationProperties, nameOfLocation, readLocation } from '../s3-location.js';
+import { TroubleSchema } from '../source-trouble.js';
 import { readTime } from '../times.js';
-import { addS3Source, ObjectCounts, TroubleSchema } from './s3-sources.js';
+import { addS3Source } from './s3-sources.js';
+import { ObjectCounts } from './source-status.js';
 import { Name } from './sources.js';
 
 const TAGS = ['sources'];

@@ -6,7 +6,7 @@ import { ensureImportSource } from '../../store/imports.js';
 import { findImported } from '../../store/queries/imports.js';
 import { findSourceIDs } from '../../store/queries/sources.js';
 import type { Api } from '../api.js';
-import { TroubleSchema } from './s3-sources.js';
+import { TroubleSchema } from '../source-trouble.js';
 import { Name } from './sources.js';
 
 const TAGS = ['sources'];

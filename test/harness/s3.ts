@@ -61,14 +61,27 @@ async function inProcess(): Promise<Running> {
   return { endpoint: `http://127.0.0.1:${queues.port}`, queues, stop: () => queues.stop() };
 }
 
-/** MinIO and versitygw are told apart by the image's name; both take their credentials from the environment. */
+interface Server {
+  /** What an image's name holds. */
+  name: RegExp;
+  port: number;
+  command: string[];
+}
+
+const VERSITYGW: Server = { name: /versitygw/, port: 7070, command: ['--port', ':7070', 'posix', '/tmp'] };
+const SERVERS: Server[] = [
+  { name: /minio/, port: 9000, command: ['server', '/data'] },
+  // test/harness/s3.Dockerfile
+  { name: /fauxqs/, port: 4566, command: [] },
+  VERSITYGW,
+];
+
+/** Servers are told apart by the image's name; MinIO and versitygw take their credentials from the environment. */
 async function inContainer(image: string): Promise<Running> {
   const { GenericContainer, Wait } = await import('testcontainers');
   const { AWS_ACCESS_KEY_ID: key, AWS_SECRET_ACCESS_KEY: secret } = CREDENTIALS;
-  const isMinio = /minio/.test(image);
-  const port = isMinio ? 9000 : 7070;
-  const container = await new GenericContainer(image)
-    .withCommand(isMinio ? ['server', '/data'] : ['--port', `:${port}`, 'posix', '/tmp'])
+  const { port, command } = SERVERS.find(({ name }) => name.test(image)) ?? VERSITYGW;
+  const described = new GenericContainer(image)
     .withEnvironment({
       MINIO_ROOT_USER: key,
       MINIO_ROOT_PASSWORD: secret,
@@ -77,8 +90,8 @@ async function inContainer(image: string): Promise<Running> {
     })
     .withExposedPorts(port)
     .withWaitStrategy(Wait.forListeningPorts())
-    .withStartupTimeout(CONTAINER_START_MS)
-    .start();
+    .withStartupTimeout(CONTAINER_START_MS);
+  const container = await (command.length > 0 ? described.withCommand(command) : described).start();
   const endpoint = `http://${container.getHost()}:${container.getMappedPort(port)}`;
   return { endpoint, queues: undefined, stop: async () => void (await container.stop()) };
 }

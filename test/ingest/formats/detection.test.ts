@@ -95,9 +95,7 @@ describe('one request by two ways', () => {
     for (const { event } of other) {
       const marked = event.annotations?.['whochanged/salvaged'] !== undefined;
       expect(
-        marked ||
-          event.requestObject === 'skipped-too-big-size-object' ||
-          !auditIDs.has(event.auditID),
+        marked || event.requestObject === 'skipped-too-big-size-object' || !auditIDs.has(event.auditID),
       ).toBe(true);
     }
     if (!OF_THEIR_OWN.test(path)) expect(same.length).toBeGreaterThan(0);
