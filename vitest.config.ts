@@ -9,8 +9,9 @@ export default defineConfig({
     pool: 'forks',
     // One more than CI's cores: many tests wait for what takes time by itself, such as leases, restarts and retries.
     maxWorkers: 3,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Only ceilings: a machine that is busy with other things takes its time.
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
     reporters: report ? ['default', ['json', { outputFile: report }]] : ['default'],
   },
 });

@@ -59,11 +59,11 @@ export function objectRoutes({ server, auth }: Api): void {
   const now = () => formatMicros(Date.now() * 1000);
 
   const ListQuery = Type.Object({
+    ...PageQuery,
     cluster: Type.Optional(Type.String()),
     namespace: Type.Optional(Type.String()),
     resource: Type.Optional(Type.String()),
     name: Type.Optional(Type.String()),
-    limit: PageQuery.limit,
   });
   server.get(
     '/v1/objects',
@@ -73,32 +73,18 @@ export function objectRoutes({ server, auth }: Api): void {
         tags: TAGS,
         summary: 'Known objects',
         querystring: ListQuery,
-        response: {
-          200: Type.Object({
-            items: Type.Array(Type.Object({ cluster: Type.String(), object: ObjectSchema })),
-          }),
-        },
+        response: { 200: pageSchema(Type.Object({ cluster: Type.String(), object: ObjectSchema })) },
       },
     },
     async (request) => {
       const { db } = auth.storeOf(request);
-      const { query } = request;
-      const items: Array<{ cluster: string; object: ReturnType<typeof objectItem> }> = [];
-      const limit = query.limit ?? 50;
-      for (const cluster of await findClusters(
-        db,
-        query.cluster === undefined ? undefined : [query.cluster],
-      )) {
-        const filter = {
-          ...(query.resource !== undefined && resourceOf(query.resource)),
-          ...(query.namespace !== undefined && { namespace: query.namespace }),
-          ...(query.name !== undefined && { name: query.name }),
-        };
-        const rows = await findObjects(db, cluster.id, filter, limit - items.length);
-        items.push(...rows.map((row) => ({ cluster: cluster.name, object: objectItem(row) })));
-        if (items.length >= limit) break;
-      }
-      return { items };
+      const { limit = 50, cursor, resource, ...names } = request.query;
+      const filter = { ...names, ...(resource !== undefined && resourceOf(resource)) };
+      const page = await findObjects(db, filter, cursor, limit);
+      return {
+        items: page.items.map(({ cluster, ...row }) => ({ cluster, object: objectItem(row) })),
+        next: page.next,
+      };
     },
   );
 

@@ -23,7 +23,29 @@ export function decodeCursor(cursor: string | undefined): Keyset | undefined {
   } catch {
     // Said below.
   }
-  throw new WhochangedError('invalid_request', 'cursor: not one of ours', {
+  throw notOurs();
+}
+
+/** An opaque cursor of what is listed by its names and not by time. */
+export function encodeNames(names: readonly string[]): string {
+  return Buffer.from(JSON.stringify(names)).toString('base64url');
+}
+
+/** @throws WhochangedError `invalid_request` for anything that encodeNames didn't make of so many names */
+export function decodeNames(cursor: string | undefined, count: number): string[] | undefined {
+  if (cursor === undefined) return undefined;
+  try {
+    const names = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8')) as unknown;
+    const isText = (name: unknown) => typeof name === 'string' && !name.includes('\0') && name.isWellFormed();
+    if (Array.isArray(names) && names.length === count && names.every(isText)) return names as string[];
+  } catch {
+    // Said below.
+  }
+  throw notOurs();
+}
+
+function notOurs(): WhochangedError {
+  return new WhochangedError('invalid_request', 'cursor: not one of ours', {
     hint: 'pass on the `next` of the page before, unchanged',
   });
 }

@@ -1,4 +1,4 @@
-import { type Kysely, sql } from 'kysely';
+import { type Kysely, type SqlBool, sql } from 'kysely';
 import type { JsonObject } from '../../core/audit-event.js';
 import { type ObjectKey, objectID } from '../../core/identity.js';
 import type { Inferred } from '../../core/state.js';
@@ -6,8 +6,9 @@ import { parseMicros } from '../../core/timestamp.js';
 import type { Certainty, EventClass } from '../../core/vocabulary.js';
 import type { Database } from '../schema.js';
 import { findBodies, objectIn } from './bodies.js';
+import { findClusters } from './change-filter.js';
 import { type ChangeRow, findChangeRows, newestFirst } from './change-rows.js';
-import { type Keyset, type Page, pageOf } from './cursor.js';
+import { decodeNames, encodeNames, type Keyset, type Page, pageOf } from './cursor.js';
 
 /** An object's state at a time, and the version that tells it. */
 export interface StateRow {
@@ -83,13 +84,48 @@ export async function findHistory(
   return pageOf(rows, limit, (row) => ({ at: row.at, id: row.change_id }));
 }
 
-/** Known objects of a cluster by any of their names. */
+export interface ObjectRow {
+  cluster: string;
+  api_group: string;
+  resource: string;
+  namespace: string;
+  name: string;
+}
+
+/** One page of known objects by any of their names: by cluster, namespace, resource, name and group. */
 export async function findObjects(
+  db: Kysely<Database>,
+  filter: { cluster?: string; namespace?: string; resource?: string; group?: string; name?: string },
+  cursor: string | undefined,
+  limit: number,
+): Promise<Page<ObjectRow>> {
+  const after = decodeNames(cursor, 5);
+  const rows: ObjectRow[] = [];
+  const clusters = await findClusters(db, filter.cluster === undefined ? undefined : [filter.cluster]);
+  clusters.sort((a, b) => (a.name < b.name ? -1 : 1));
+  for (const cluster of clusters) {
+    if (after && cluster.name < after[0]!) continue;
+    const place = after && cluster.name === after[0] ? after.slice(1) : undefined;
+    const found = await findObjectsAfter(db, cluster.id, filter, place, limit + 1 - rows.length);
+    rows.push(...found.map((row) => ({ cluster: cluster.name, ...row })));
+    if (rows.length > limit) break;
+  }
+  const items = rows.slice(0, limit);
+  const last = items.at(-1);
+  const next =
+    rows.length > limit && last
+      ? encodeNames([last.cluster, last.namespace, last.resource, last.name, last.api_group])
+      : null;
+  return { items, next };
+}
+
+async function findObjectsAfter(
   db: Kysely<Database>,
   clusterID: number,
   filter: { namespace?: string; resource?: string; group?: string; name?: string },
+  place: string[] | undefined,
   limit: number,
-): Promise<Array<{ api_group: string; resource: string; namespace: string; name: string }>> {
+): Promise<Array<Omit<ObjectRow, 'cluster'>>> {
   let query = db
     .selectFrom('objects')
     .select(['api_group', 'resource', 'namespace', 'name'])
@@ -99,5 +135,16 @@ export async function findObjects(
   if (filter.resource !== undefined) query = query.where('resource', '=', filter.resource);
   if (filter.group !== undefined) query = query.where('api_group', '=', filter.group);
   if (filter.name !== undefined) query = query.where('name', '=', filter.name);
-  return query.orderBy('namespace').orderBy('resource').orderBy('name').limit(limit).execute();
+  if (place) {
+    // Said once more by itself, the first column is one that an index finds.
+    query = query.where('namespace', '>=', place[0]!);
+    query = query.where(sql<SqlBool>`(namespace, resource, name, api_group) > (${sql.join(place)})`);
+  }
+  return query
+    .orderBy('namespace')
+    .orderBy('resource')
+    .orderBy('name')
+    .orderBy('api_group')
+    .limit(limit)
+    .execute();
 }

@@ -14,7 +14,7 @@ let api: RunningApi;
 beforeAll(async () => {
   api = await startApi();
   await feedSession(api);
-}, 30_000);
+});
 afterAll(() => api.stop());
 
 interface RecordedEvent {

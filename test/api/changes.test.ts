@@ -14,7 +14,7 @@ beforeAll(async () => {
   await feedSession(api);
   visible = await allItems(api, '/v1/changes', 1000);
   everything = await allItems(api, '/v1/changes?all=true', 1000);
-}, 30_000);
+});
 afterAll(() => api.stop());
 
 const ids = (items: ChangeItem[]) => items.map((item) => item.id);
@@ -43,6 +43,23 @@ describe('pages', () => {
     const before = visible.filter((item) => item.object.namespace === 'shop');
     const seen = [...first.json.items, ...rest] as ChangeItem[];
     expect(ids(seen).filter((id) => ids(before).includes(id))).toEqual(ids(before));
+  });
+
+  it.each([1000, 7])('of %i objects give every object once, by their names', async (limit) => {
+    const listed = (await allItems(api, '/v1/objects', limit)) as unknown as Array<{
+      object: ChangeItem['object'];
+    }>;
+    const names = listed.map(({ object }) => object.text);
+    const places = listed.map(({ object }) => `${object.namespace ?? ''} ${object.resource} ${object.name}`);
+    expect(names.length).toBeGreaterThan(50);
+    expect(new Set(names).size).toBe(names.length);
+    const changed = visible.filter((item) => item.object.name !== undefined).map((item) => item.object.text);
+    expect(names).toEqual(expect.arrayContaining([...new Set(changed)]));
+    const first = (await ask(api, '/v1/objects?limit=1000')).json.items as typeof listed;
+    expect(names).toEqual(first.map(({ object }) => object.text));
+    expect(places.indexOf('shop deployments web')).toBeGreaterThan(
+      places.indexOf('shop configmaps settings'),
+    );
   });
 
   it('refuse a cursor that is none', async () => {

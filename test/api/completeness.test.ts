@@ -22,7 +22,7 @@ beforeAll(async () => {
     cluster.deployment(i === 0 ? 'create' : 'patch', 'web', { image: `web:${i}` }, at(i)),
   );
   await api.post(eventList(events));
-}, 60_000);
+});
 afterAll(() => api.stop());
 
 async function addSamples(): Promise<void> {

@@ -210,7 +210,7 @@ beforeAll(async () => {
   // Without the jobs, which would judge by the built-in policy meanwhile.
   api = await startApi({ WHOCHANGED_ROLES: 'ingest,api' });
   told = await tellScenarios(api.pool, scenarios, join(api.folder, 'git'));
-}, 60_000);
+});
 afterAll(async () => {
   await told?.stop();
   await api?.stop();

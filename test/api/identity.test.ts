@@ -257,7 +257,7 @@ describe('the keys of an issuer', () => {
     } finally {
       await own.stop();
     }
-  }, 60_000);
+  });
 });
 
 /** Asks over TLS with a client certificate. */

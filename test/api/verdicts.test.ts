@@ -22,7 +22,7 @@ beforeAll(async () => {
   // Without the jobs, which would judge by the built-in policy meanwhile.
   api = await startApi({ WHOCHANGED_ROLES: 'ingest,api' });
   told = await tellScenarios(api.pool, scenarios);
-}, 60_000);
+});
 afterAll(async () => {
   await told?.stop();
   await api?.stop();

@@ -87,4 +87,4 @@ it('fails open or closed as it is set while Postgres is away, in time, and keeps
   };
   await expect.poll(outcomes, { timeout: 20_000 }).toEqual(['failed_closed', 'failed_open']);
   expect((await ask('enforce')).auditAnnotations.verdict).toBe('unknown(commits_unavailable)');
-}, 60_000);
+});

@@ -89,7 +89,7 @@ beforeAll(async () => {
     ticket('CHG-open', { configurationItems: ['ticketed-open'] }),
     ticket('CHG-over', { configurationItems: ['ticketed-over'], windowEnd: Date.now() * 1000 - HOUR }),
   );
-}, 60_000);
+});
 afterAll(async () => {
   await api?.stop();
   repo?.remove();

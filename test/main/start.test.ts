@@ -110,4 +110,4 @@ it('ends though somebody keeps a request open that never comes to its end', asyn
   await new Promise((done) => setTimeout(done, 500));
   await system.stop();
   await closed;
-}, 60_000);
+});

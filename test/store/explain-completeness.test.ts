@@ -48,7 +48,7 @@ beforeAll(async () => {
     [NOW, DAYS],
   );
   await pool.query('analyze counter_samples, canaries, gaps');
-}, 60_000);
+});
 afterAll(() => database.drop());
 
 interface Plan {

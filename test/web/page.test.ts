@@ -79,7 +79,7 @@ describe.skipIf(chromium === undefined)('the page', () => {
       }
     }
     await opened.page.emulateMedia({ colorScheme: 'light' });
-  }, 60_000);
+  });
 
   it('fits into 360 pixels', async () => {
     await opened.page.setViewportSize({ width: 360, height: 740 });
@@ -88,7 +88,7 @@ describe.skipIf(chromium === undefined)('the page', () => {
       expect([name, await sidewaysPixels(opened.page)]).toEqual([name, 0]);
     }
     await opened.page.setViewportSize({ width: 1280, height: 900 });
-  }, 60_000);
+  });
 
   it('tells the same changes as the API, and counts them over time', async () => {
     const answer = (await ask(api, `/v1/changes?${window}&namespace=shop&limit=50`)).json;

@@ -61,7 +61,7 @@ describe('a server that asks to slow down', () => {
     expect(await settled(receiver, source, 1)).toMatchObject([{ state: 'done', attempts: 2, error: null }]);
     expect(refused).toBeGreaterThan(5);
     expect(await ledgerCounts(receiver, source)).toEqual(once(30));
-  }, 60_000);
+  });
 });
 
 async function listingError(source: number) {
