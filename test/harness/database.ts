@@ -29,7 +29,8 @@ export function onDatabase(server: TestServer, database: string): TestServer & {
 
 /** A migrated database of the test's own, cloned from the template. */
 export async function createTestDatabase(): Promise<TestDatabase> {
-  return createDatabase(`template ${TEMPLATE}`);
+  // Copied as files: ten times as fast as through the log, since the checkpoints it takes cost nothing without fsync.
+  return createDatabase(`template ${TEMPLATE} strategy file_copy`);
 }
 
 /** A database without a schema. */
