@@ -1,9 +1,10 @@
 import { Readable } from 'node:stream';
 import { type Static, Type } from 'typebox';
+import { includesRole, unboundedRole } from '../../core/access/grants.js';
 import { csvCells } from '../../core/csv.js';
 import { WhochangedError } from '../../core/errors.js';
 import { REPORT_COLUMNS } from '../../core/report/columns.js';
-import { CONTROLS, type Control, findControl } from '../../core/report/controls.js';
+import { CONTROLS, type Control, findControl, isOfChanges } from '../../core/report/controls.js';
 import { reportHtml } from '../../core/report/html.js';
 import { apiActivity } from '../../core/report/ocsf.js';
 import { oscalResults } from '../../core/report/oscal.js';
@@ -76,9 +77,21 @@ export function reportRoutes({ server, deps, auth }: Api): void {
         querystring: Query,
       },
     },
-    async ({ params, query }, reply) => {
-      const question = questionOf(controlNamed(params.control), query);
+    async ({ params, query, caller }, reply) => {
+      const control = controlNamed(params.control);
+      // Who asked this ledger what is for admins, as at /v1/access-events.
+      if (control.population === 'ledger_access' && !includesRole(unboundedRole(caller!.grants), 'admin'))
+        throw new WhochangedError('forbidden', `a report on ${control.id} takes the role admin`);
+      const question = questionOf(control, query);
       const format = query.format ?? 'json';
+      if (!isOfChanges(control.population) && (format === 'ocsf' || format === 'proofs'))
+        throw new WhochangedError(
+          'invalid_request',
+          `format: the rows of ${control.id} are no requests to a cluster`,
+          {
+            hint: 'choose html, json, ndjson, csv or oscal',
+          },
+        );
       reply.type(TYPES[format]);
       if (format === 'csv' || format === 'ocsf') {
         await checkQuestion(deps.db, question);

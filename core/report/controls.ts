@@ -1,8 +1,30 @@
 /**
- * What a control's evidence is drawn from. `changes`: every change of the environment, with its verdict. `access`:
- * interactive access, and what gives rights away. `secret_reads`: who read Secrets.
+ * What a control's evidence is drawn from.
+ *
+ * - `changes`: every change of the environment, with its verdict
+ * - `access`: interactive access, and what gives rights away
+ * - `secret_reads`: who read Secrets
+ * - `administration`: every change and interactive access, whoever made it
+ * - `refused`: failed logins, refused writes and refused interactive access
+ * - `identities`: writes of what says who somebody is and what they may do
+ * - `system_objects`: creation and deletion of what a cluster as a whole runs by
+ * - `ledger_access`: requests to this ledger
+ * - `interruptions`: sources that were added and disabled, and times of which events are known to be missing
  */
-export type Population = 'changes' | 'access' | 'secret_reads';
+export type Population = ChangePopulation | 'ledger_access' | 'interruptions';
+/** Those whose members are changes, or requests that could have become one: they have events, proofs and a place in OCSF. */
+export type ChangePopulation =
+  | 'changes'
+  | 'access'
+  | 'secret_reads'
+  | 'administration'
+  | 'refused'
+  | 'identities'
+  | 'system_objects';
+
+export function isOfChanges(population: Population): population is ChangePopulation {
+  return population !== 'ledger_access' && population !== 'interruptions';
+}
 
 export interface Control {
   /** In URLs and on the command line. */
@@ -59,6 +81,62 @@ export const CONTROLS: readonly Control[] = [
     statement:
       'Audit logs record individual access to confidential data: who read which Secret, when, and from where.',
     population: 'secret_reads',
+  },
+  {
+    id: 'pci-10.2.1.1',
+    framework: 'PCI DSS 4.0.1',
+    reference: '10.2.1.1',
+    statement:
+      'Whoever reaches confidential data is recorded as an individual: who read which Secret, and when.',
+    population: 'secret_reads',
+  },
+  {
+    id: 'pci-10.2.1.2',
+    framework: 'PCI DSS 4.0.1',
+    reference: '10.2.1.2',
+    statement:
+      'What is done with administrative rights is recorded, the interactive use of accounts of programs too: every change, and every access to a running workload.',
+    population: 'administration',
+  },
+  {
+    id: 'pci-10.2.1.3',
+    framework: 'PCI DSS 4.0.1',
+    reference: '10.2.1.3',
+    statement:
+      'Access to the audit log is recorded: every request to this ledger. Whoever reads an API server’s own files, a bucket or the database is recorded there.',
+    population: 'ledger_access',
+  },
+  {
+    id: 'pci-10.2.1.4',
+    framework: 'PCI DSS 4.0.1',
+    reference: '10.2.1.4',
+    statement:
+      'Access attempts that are not valid are recorded: failed logins, refused writes and refused access to workloads. Refused reads are recorded as reads, and are not in this list.',
+    population: 'refused',
+  },
+  {
+    id: 'pci-10.2.1.5',
+    framework: 'PCI DSS 4.0.1',
+    reference: '10.2.1.5',
+    statement:
+      'Changes of identities and rights are recorded: accounts that are made, changed and deleted, roles and bindings, tokens and certificates.',
+    population: 'identities',
+  },
+  {
+    id: 'pci-10.2.1.6',
+    framework: 'PCI DSS 4.0.1',
+    reference: '10.2.1.6',
+    statement:
+      'That audit logs begin, stop and pause is recorded: sources that were added and disabled, and every time of which events are known to be missing.',
+    population: 'interruptions',
+  },
+  {
+    id: 'pci-10.2.1.7',
+    framework: 'PCI DSS 4.0.1',
+    reference: '10.2.1.7',
+    statement:
+      'Creation and deletion of objects that the system as a whole runs by is recorded: nodes, namespaces, definitions of resources, admission, storage and priority classes, cluster-wide rights, daemons.',
+    population: 'system_objects',
   },
   {
     id: 'pci-10.4',

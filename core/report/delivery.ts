@@ -1,7 +1,7 @@
 import { isAllowedURL } from '../alerts/read-receiver.js';
 import { isReference } from '../alerts/receiver.js';
 import { type PolicyProblem, Shape } from '../verdict/policy-shape.js';
-import { CONTROLS, type Control, findControl } from './controls.js';
+import { CONTROLS, type Control, findControl, isOfChanges } from './controls.js';
 
 export const PERIODS = ['day', 'week', 'month', 'quarter'] as const;
 export type Period = (typeof PERIODS)[number];
@@ -67,6 +67,13 @@ function readDelivery(shape: Shape, names: Set<string>): ReportDelivery {
       'formats',
       'holds one that there is not',
       DELIVERED_FORMATS.join(', '),
+      'formats: [html, csv]',
+    );
+  if (control && !isOfChanges(control.population) && formats.includes('ocsf'))
+    shape.problem(
+      'formats',
+      'holds ocsf, and the rows of this control are no requests to a cluster',
+      'others',
       'formats: [html, csv]',
     );
   const webhook = shape.has('webhook') ? readWebhook(shape.map('webhook')) : undefined;

@@ -1,3 +1,4 @@
+import { isOfChanges } from './controls.js';
 import { completenessStatement, type Report, type ReportRow } from './report.js';
 
 /** A report as one HTML file without scripts or links to elsewhere, made to be printed. */
@@ -38,8 +39,7 @@ ${report.counts.map(({ what, rows: count }) => `<tr><td>${text(what)}<td>${count
 <p>Drawn by the order of SHA-256(seed, NUL, id) with the seed <code>${text(report.sample.seed)}</code>: anyone draws the same again.</p>
 ${report.sample.rows.length === 0 ? '<p>The population is empty.</p>' : rows(report.sample.rows)}
 <h2>Proof</h2>
-<p>Each change's event, and each verdict, is in the signed log. <code>whochanged report ${text(control.id)} --proofs FOLDER</code> writes
-the proofs of all rows above, which <code>whochanged-verify report FOLDER</code> checks without trusting the server.</p>
+<p>${isOfChanges(control.population) ? proofs(control.id) : 'The rows above are no changes; of requests to the ledger, the signed log holds each (<code>GET /v1/access-events</code>), of sources and gaps it does not.'}</p>
 <section class="signoff">
 <h2>Sign-off</h2>
 <p>${text(`${control.framework} ${control.reference}`)}, ${text(report.since)} until ${text(report.until)}: population of ${report.rows},
@@ -56,6 +56,11 @@ ${report.exceptionRows} exceptions, digest <code>${text(report.populationDigest)
 <p><small>Generated ${text(generatedAt)}</small></p>
 </html>
 `;
+}
+
+function proofs(id: string): string {
+  return `Each change's event, and each verdict, is in the signed log. <code>whochanged report ${text(id)} --proofs FOLDER</code> writes
+the proofs of all rows above, which <code>whochanged-verify report FOLDER</code> checks without trusting the server.`;
 }
 
 function fact(name: string, value: string): string {

@@ -1,13 +1,15 @@
 import type { Kysely } from 'kysely';
 import type { Pool } from 'pg';
-import type { Population } from '../../core/report/controls.js';
+import type { ChangePopulation, Population } from '../../core/report/controls.js';
 import type { RowOrigin } from '../../core/report/ocsf.js';
 import type { ReportRow } from '../../core/report/report.js';
 import { FAILING, VERDICTS, type VerdictName, verdictText } from '../../core/verdict/verdict.js';
-import type { ChangeKind } from '../../core/vocabulary.js';
+import type { ChangeKind, EventClass } from '../../core/vocabulary.js';
 import type { Database } from '../schema.js';
+import type { ChangeFilter } from './change-filter.js';
 import type { ChangeRow } from './change-rows.js';
 import { statementsOf } from './changes.js';
+import { findInterruptions, findLedgerAccess } from './report-records.js';
 import { streamRows } from './stream.js';
 import { type ListedVerdictRow, type OriginVerdictRow, verdictStatements } from './verdicts.js';
 
@@ -28,6 +30,46 @@ const ACCESS_KINDS: ChangeKind[] = [
 ];
 /** Looked at first, whatever was said of them otherwise. */
 const RISKY: readonly string[] = ['exec', 'attach', 'debug', 'rbac_grant'];
+/** They make somebody somebody else, or more than before. */
+const GRANTING: readonly string[] = ['rbac_grant', 'csr_approval', 'token_request'];
+const REFUSED_CLASSES: EventClass[] = ['rejected', 'failed_auth'];
+/** Who somebody is, and what they may do; `users` to `oauthclients` are OpenShift's. */
+const IDENTITY_RESOURCES = [
+  'serviceaccounts',
+  'roles',
+  'rolebindings',
+  'clusterroles',
+  'clusterrolebindings',
+  'certificatesigningrequests',
+  'users',
+  'groups',
+  'identities',
+  'oauthclients',
+];
+/** What a cluster as a whole runs by. */
+const SYSTEM_RESOURCES = [
+  'nodes',
+  'namespaces',
+  'customresourcedefinitions',
+  'apiservices',
+  'mutatingwebhookconfigurations',
+  'validatingwebhookconfigurations',
+  'mutatingadmissionpolicies',
+  'mutatingadmissionpolicybindings',
+  'validatingadmissionpolicies',
+  'validatingadmissionpolicybindings',
+  'clusterroles',
+  'clusterrolebindings',
+  'priorityclasses',
+  'runtimeclasses',
+  'storageclasses',
+  'ingressclasses',
+  'persistentvolumes',
+  'flowschemas',
+  'prioritylevelconfigurations',
+  'daemonsets',
+];
+const MADE_OR_GONE: ChangeKind[] = ['create', 'delete', 'delete_collection'];
 
 export interface PopulationScope {
   /** None: all. */
@@ -81,25 +123,89 @@ export function populationOf(
         },
       };
     }
-    case 'access':
-    case 'secret_reads': {
-      const reads = population === 'secret_reads';
-      const filter = reads
-        ? { ...wanted, classes: ['secret_read' as const], withoutControllers: true, since, until }
-        : { ...wanted, kinds: ACCESS_KINDS, since, until };
-      const own = reads ? [] : ACCESS_KINDS.map((kind): [string, string] => ['kind', kind]);
+    case 'ledger_access':
       return {
-        query: question(reads ? '/v1/secret-reads' : '/v1/changes.ndjson', own),
+        query: question('/v1/access-events', []),
+        rows: (pool, db) => findLedgerAccess(pool, db, { since, until }),
+      };
+    case 'interruptions':
+      return {
+        query: `${question('/v1/gaps', [])}, and GET /v1/sources`,
+        rows: (pool, db) => findInterruptions(pool, db, scope),
+      };
+    default: {
+      const { path, own, filter, exception } = RECORDED[population];
+      return {
+        query: question(path, own),
         async *rows(pool, db) {
-          const page = { filter, all: false, ascending: false, after: undefined, limit: 0 };
+          const page = {
+            filter: { ...wanted, ...filter, since, until },
+            all: false,
+            ascending: false,
+            after: undefined,
+            limit: 0,
+          };
           const statements = await statementsOf(db, page);
           for await (const row of streamRows(pool, db, statements))
-            yield { ...recorded(row, reads), ...(origins && { origin: originOf(row) }) };
+            yield { ...recorded(row, exception), ...(origins && { origin: originOf(row) }) };
         },
       };
     }
   }
 }
+
+/** A population of what was recorded, as a question to the API and as the same question to the database. */
+interface Recorded {
+  path: string;
+  own: Array<[string, string]>;
+  filter: ChangeFilter;
+  exception(row: ChangeRow, actor: string): boolean;
+}
+
+const named = (name: string, values: readonly string[]) =>
+  values.map((value): [string, string] => [name, value]);
+const resources = (names: readonly string[]) => names.map((resource) => ({ resource }));
+const fails = (row: ChangeRow) => row.verdict !== null && FAILING.includes(row.verdict);
+
+const RECORDED: Record<Exclude<ChangePopulation, 'changes'>, Recorded> = {
+  access: {
+    path: '/v1/changes.ndjson',
+    own: named('kind', ACCESS_KINDS),
+    filter: { kinds: ACCESS_KINDS },
+    exception: ({ kind }) => RISKY.includes(kind ?? ''),
+  },
+  secret_reads: {
+    path: '/v1/secret-reads',
+    own: [],
+    filter: { classes: ['secret_read'], withoutControllers: true },
+    // People who read Secrets; programs have service accounts for it.
+    exception: (_row, actor) => !actor.startsWith('system:'),
+  },
+  administration: {
+    path: '/v1/changes.ndjson',
+    own: [],
+    filter: {},
+    exception: (row) => RISKY.includes(row.kind ?? '') || fails(row),
+  },
+  refused: {
+    path: '/v1/changes.ndjson',
+    own: named('class', REFUSED_CLASSES),
+    filter: { classes: REFUSED_CLASSES },
+    exception: (row) => row.class === 'failed_auth' || row.code === 403,
+  },
+  identities: {
+    path: '/v1/changes.ndjson',
+    own: named('resource', IDENTITY_RESOURCES),
+    filter: { resources: resources(IDENTITY_RESOURCES) },
+    exception: (row) => GRANTING.includes(row.kind ?? '') || fails(row),
+  },
+  system_objects: {
+    path: '/v1/changes.ndjson',
+    own: [...named('kind', MADE_OR_GONE), ...named('resource', SYSTEM_RESOURCES)],
+    filter: { kinds: MADE_OR_GONE, resources: resources(SYSTEM_RESOURCES) },
+    exception: (row) => row.kind !== 'create' || fails(row),
+  },
+};
 
 function judged(row: ListedVerdictRow): PopulationMember {
   const { commits } = row.document;
@@ -125,7 +231,7 @@ function judged(row: ListedVerdictRow): PopulationMember {
   };
 }
 
-function recorded(row: ChangeRow, reads: boolean): PopulationMember {
+function recorded(row: ChangeRow, exception: Recorded['exception']): PopulationMember {
   const actor = row.impersonated_username ?? row.username;
   const verdict =
     row.verdict === null ? undefined : verdictText({ verdict: row.verdict, reason: row.verdict_reason });
@@ -140,8 +246,7 @@ function recorded(row: ChangeRow, reads: boolean): PopulationMember {
       actor,
       summary: row.summary,
       ...(verdict !== undefined && { verdict }),
-      // People who read Secrets; programs have service accounts for it.
-      exception: reads ? !actor.startsWith('system:') : RISKY.includes(row.kind ?? ''),
+      exception: exception(row, actor),
     },
   };
 }

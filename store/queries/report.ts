@@ -31,6 +31,10 @@ export async function checkQuestion(
     throw new WhochangedError('invalid_request', `environment: ${control.id} is not about environments`, {
       hint: 'leave it out, or choose clusters',
     });
+  if (clusters.length > 0 && control.population === 'ledger_access')
+    throw new WhochangedError('invalid_request', `cluster: ${control.id} is about the ledger as a whole`, {
+      hint: 'leave it out',
+    });
   const known = await findClusters(db, clusters.length > 0 ? clusters : undefined);
   const missing = clusters.find((name) => !known.some((cluster) => cluster.name === name));
   if (missing !== undefined)

@@ -41,7 +41,7 @@ const report = async (control: string, more = ''): Promise<any> => {
 };
 
 describe('a report', () => {
-  it.each(['soc2-cc8.1', 'soc2-cc7.2'])(
+  it.each(['soc2-cc8.1', 'soc2-cc7.2', 'pci-10.2.1.2', 'pci-10.2.1.4', 'pci-10.2.1.5', 'pci-10.2.1.7'])(
     'on %s counts the very rows that its question gives',
     async (control) => {
       const made = await report(control);
@@ -82,6 +82,54 @@ describe('a report', () => {
     const { generatedAt: second, ...again } = two;
     expect(JSON.stringify(again)).toBe(JSON.stringify(rest));
     expect(first).not.toBe(second);
+  });
+
+  it('can be made for every control, each in a form that OSCAL takes', async () => {
+    for (const { id } of CONTROLS) {
+      const { status, json } = await ask(api, `/v1/reports/${id}?${PERIOD}&format=oscal`);
+      expect([id, status, problemsOfResults(json)]).toEqual([id, 200, []]);
+    }
+  });
+
+  it('tells one by one what PCI DSS 10.2.1 asks for', async () => {
+    const whats = async (control: string) =>
+      (await report(control)).counts.map(({ what }: { what: string }) => what);
+    expect(await whats('pci-10.2.1.2')).toEqual(expect.arrayContaining(['create', 'exec', 'scale']));
+    expect(await whats('pci-10.2.1.5')).toEqual(expect.arrayContaining(['rbac_grant']));
+    for (const what of await whats('pci-10.2.1.7'))
+      expect(['create', 'delete', 'delete_collection']).toContain(what);
+    const refused = await report('pci-10.2.1.4');
+    expect(refused.exceptionRows).toBeGreaterThan(0);
+    const kinds = (await ask(api, refused.query.slice('GET '.length))).text.trim().split('\n');
+    for (const line of kinds) expect(JSON.parse(line).class).toMatch(/^(rejected|failed_auth)$/);
+  });
+
+  it('tells of requests to the ledger, to admins only, and of what logging broke off', async () => {
+    await ask(api, '/v1/changes?limit=1', { token: 'wc_wrong' });
+    const asked = await report('pci-10.2.1.3');
+    expect(asked.rows).toBeGreaterThan(5);
+    expect(asked.exceptions[0]).toMatchObject({
+      object: '/v1/changes',
+      summary: 'GET /v1/changes?limit=1: 401',
+    });
+    const body = { name: 'auditor', role: 'operator' };
+    const { token } = (await ask(api, '/v1/tokens', { method: 'POST', body })).json;
+    expect((await ask(api, `/v1/reports/pci-10.2.1.3?${PERIOD}`, { token })).status).toBe(403);
+    await api.pool.query(
+      `insert into gaps (cluster_id, source_id, cause, subject, since, until, missing, evidence, opened_at)
+       select cluster_id, id, 'receiver_down', 'x', '2026-03-01T10:00:00Z', '2026-03-01T10:05:00Z', 7, '{}', now() from sources order by id limit 1`,
+    );
+    const broken = await report('pci-10.2.1.6');
+    expect(broken.exceptions).toMatchObject([
+      {
+        at: '2026-03-01T10:00:00.000000Z',
+        summary: 'receiver down: events are missing until 2026-03-01T10:05:00Z, at least 7',
+      },
+    ]);
+    expect(broken.counts).toContainEqual({ what: 'source added', rows: expect.any(Number) });
+    await api.pool.query('delete from gaps');
+    for (const format of ['ocsf', 'proofs'])
+      expect((await ask(api, `/v1/reports/pci-10.2.1.6?${PERIOD}&format=${format}`)).status).toBe(400);
   });
 
   it('claims no completeness that nothing proves', async () => {
