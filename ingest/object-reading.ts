@@ -4,13 +4,14 @@ import { sha256 } from '../core/canonical.js';
 import { WhochangedError } from '../core/errors.js';
 import type { ObjectPart, ObjectProgress, Trouble } from '../store/source-objects.js';
 import type { Acceptances, BodyAcceptance, Taken } from './acceptance/acceptance.js';
-import { type Damage, decompress, isDamage } from './decompress.js';
+import { decompress } from './decompress.js';
 import type { DurableWriter } from './durable-writer.js';
 import type { Format } from './formats/format.js';
 import { GatheredPieces } from './gathered-pieces.js';
 import type { InFlight } from './in-flight.js';
 import { countEvents, type IngestMetrics } from './metrics.js';
 import { type Part, Parts } from './parts.js';
+import { type Damage, isDamage } from './piece-reader.js';
 
 /** What is taken of a piece at once: posts that come meanwhile get their turn in between. */
 const CHUNK_BYTES = 64 * 1024;
