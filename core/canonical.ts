@@ -121,6 +121,11 @@ export function sha256(data: string | Uint8Array): Buffer {
   return hash('sha256', data, 'buffer');
 }
 
+/** SHA-256 of a value's canonical JSON, without making a string of it. */
+export function canonicalDigest(value: unknown): Buffer {
+  return sha256(writer.write(value));
+}
+
 /** Canonical JSON in UTF-8, with its SHA-256. */
 export interface Canonical {
   json: Buffer;

@@ -1,4 +1,4 @@
-import { canonicalJson, sha256 } from '../canonical.js';
+import { canonicalDigest } from '../canonical.js';
 
 /** A verdict as its row keeps it; times as RFC 3339 in UTC with microseconds. */
 export interface VerdictRecord {
@@ -19,6 +19,5 @@ export interface VerdictRecord {
 
 /** What the proof log holds of a verdict: every column counts, and the time and policy by which it was made. */
 export function verdictRecordDigest(record: VerdictRecord): Buffer {
-  // What is undefined in memory is not there in JSON.
-  return sha256(canonicalJson(JSON.parse(JSON.stringify(record))));
+  return canonicalDigest(record);
 }

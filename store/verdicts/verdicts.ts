@@ -1,5 +1,5 @@
 import type { ClientBase } from 'pg';
-import { canonicalJson, sha256 } from '../../core/canonical.js';
+import { canonicalDigest } from '../../core/canonical.js';
 import { formatMicros } from '../../core/timestamp.js';
 import type { Policy } from '../../core/verdict/policy.js';
 import type { Verdict } from '../../core/verdict/verdict.js';
@@ -180,7 +180,7 @@ function documentOf(verdict: Verdict): object {
 
 /** Equal verdicts on equal evidence have equal digests: then there is nothing to append. */
 function digestOf(verdict: Verdict, final: boolean): Buffer {
-  return sha256(canonicalJson({ ...verdict, final }));
+  return canonicalDigest({ ...verdict, final });
 }
 
 function nextLook(verdict: Verdict, key: ChangeKey, ends: number, now: number): number {
