@@ -1,5 +1,6 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely';
 import { millisOfID } from '../../core/identity.js';
+import type { VerdictName } from '../../core/verdict/verdict.js';
 import type { EventClass } from '../../core/vocabulary.js';
 import { prepared } from '../prepared.js';
 import type { Database } from '../schema.js';
@@ -89,15 +90,32 @@ async function selectionsOf(
     if (!resolved) continue;
     if (!onlyAttempts(filter)) {
       const objectIDs = resolved.objects && 'ids' in resolved.objects ? resolved.objects.ids : undefined;
-      const conditions = changeConditions(objectIDs ? { ...resolved, objects: undefined } : resolved, all);
+      const verdicts = objectIDs ? undefined : drivingVerdicts(resolved);
+      const conditions = changeConditions(
+        {
+          ...resolved,
+          objects: objectIDs ? undefined : resolved.objects,
+          filter: verdicts ? { ...filter, verdicts: [] } : resolved.filter,
+        },
+        all,
+      );
       if (after)
         conditions.push(sql`(c.at, c.change_id) ${beyond} (${after.at}::timestamptz, ${after.id}::uuid)`);
       const order = sql`order by c.at ${direction}, c.change_id ${direction} ${limited}`;
+      const where = sql.join(conditions, sql` and `);
       const rows = objectIDs
         ? // Each object's newest by its index: told all at once, Postgres reads all of their changes and sorts them.
           sql`select c.* from unnest(${objectIDs}::uuid[]) q (id) cross join lateral (
-                select c.* from changes c where ${sql.join(conditions, sql` and `)} and c.object_id = q.id ${order}) c ${order}`
-        : sql`select c.* from changes c where ${sql.join(conditions, sql` and `)} ${order}`;
+                select c.* from changes c where ${where} and c.object_id = q.id ${order}) c ${order}`
+        : verdicts
+          ? // Each verdict's newest by its index, and the changes of those alone: few of all may have it.
+            sql`select c.* from unnest(${verdicts}::verdict_name[]) w (verdict) cross join lateral (
+                select c.* from current_verdicts q cross join lateral (
+                  select c.* from changes c where ${where} and c.at = q.at and c.change_id = q.change_id limit 1) c
+                 where q.cluster_id = ${cluster.id} and q.verdict = w.verdict
+                   and ${sql.join(verdictConditions(filter, after, beyond), sql` and `)}
+                 order by q.at ${direction}, q.change_id ${direction} ${limited}) c ${order}`
+          : sql`select c.* from changes c where ${where} ${order}`;
       selections.push({ told: 'changes', rows });
     }
     if (attempts.length > 0 && canBeAttempt(resolved)) {
@@ -112,6 +130,25 @@ async function selectionsOf(
     }
   }
   return selections;
+}
+
+/** The verdicts asked for, where nothing else that is asked for is likely to leave fewer changes than they do. */
+function drivingVerdicts({ filter, objects, users }: ResolvedFilter): VerdictName[] | undefined {
+  if (!filter.verdicts?.length || objects || users || filter.commits) return undefined;
+  return filter.fields?.length || filter.labels?.length ? undefined : [...new Set(filter.verdicts)];
+}
+
+/** What is asked of changes and known of verdicts `q` too, so that their index leaves out the rest. */
+function verdictConditions(
+  filter: ChangeFilter,
+  after: Keyset | undefined,
+  beyond: RawBuilder<unknown>,
+): RawBuilder<unknown>[] {
+  const conditions = [sql`true`, ...timeConditions(filter, sql.ref('q.at'))];
+  if (filter.namespaces?.length) conditions.push(sql`q.namespace = any(${filter.namespaces}::text[])`);
+  if (after)
+    conditions.push(sql`(q.at, q.change_id) ${beyond} (${after.at}::timestamptz, ${after.id}::uuid)`);
+  return conditions;
 }
 
 async function findRows(db: Kysely<Database>, { told, rows }: Selection): Promise<ChangeRow[]> {
