@@ -1,8 +1,12 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadSegment } from '../../store/archive/load-segment.js';
 import { findSegments } from '../../store/archive/segments.js';
 import { createHold, releaseHold } from '../../store/holds.js';
 import { dump, openArchive, type TestArchive } from '../harness/archive.js';
+import { askDuckdb, copyPlace } from '../harness/archive-copy.js';
 import { Cluster, eventList } from '../harness/events.js';
 import { startReceiver, type TestReceiver } from '../harness/receiver.js';
 import { startS3, type TestS3 } from '../harness/s3.js';
@@ -17,6 +21,7 @@ let s3: TestS3;
 let proxy: S3Proxy;
 let target: TestArchive;
 const cluster = new Cluster();
+let sentOfWeb7: Array<Record<string, unknown>>;
 
 const query = async (sql: string) => (await receiver.database.pool.query(sql)).rows;
 const count = async (table: string) => Number((await query(`select count(*) from ${table}`))[0].count);
@@ -53,6 +58,7 @@ beforeAll(async () => {
     ),
   );
   events.push(cluster.deployment('delete', 'web-0', { image: 'web:3' }));
+  sentOfWeb7 = events.filter(({ objectRef }) => (objectRef as { name: string }).name === 'web-7');
   const reads = Array.from({ length: 120 }, (_, i) =>
     cluster.event({
       level: 'Metadata',
@@ -117,6 +123,40 @@ describe('retention', () => {
     expect(await target.retain(POLICY, LATER)).toBeGreaterThan(0);
     expect([await count('events'), await count('changes')]).toEqual([79, 79]);
     await target.sweep();
+  });
+
+  it('writes files from which DuckDB answers as the documentation says, with the database out of the way', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'whochanged-archive-'));
+    try {
+      await copyPlace(s3, target.place, folder);
+      const documented = (await readFile('docs/retention.md', 'utf8')).split('```sql\n')[1]!.split('```')[0]!;
+      const statements = documented.split(';').filter((statement) => statement.trim() !== '');
+      const answers = await askDuckdb(folder, [
+        ...statements,
+        'select count(*)::int as events, count(distinct (audit_id, stage))::int as distinct_events from events',
+        `select name from changes where verb = 'delete'`,
+      ]);
+      const [changes, reads, total, deleted] = answers.slice(3);
+      expect(total).toEqual([{ events: 361 - 79, distinct_events: 361 - 79 }]);
+      // The third version is in force, and so in the database.
+      expect(changes).toEqual(
+        sentOfWeb7.slice(0, 2).map((event, i) => ({
+          at: (event.requestReceivedTimestamp as string).replace('T', ' ').replace('Z', ''),
+          cluster: 'prod',
+          username: 'alice@example.com',
+          user_agent: event.userAgent,
+          verb: event.verb,
+          audit_id: event.auditID,
+          image: `web:${i + 1}`,
+        })),
+      );
+      expect(reads).toEqual([
+        { username: 'alice@example.com', resource: 'configmaps', namespace: 'shop', requests: '120' },
+      ]);
+      expect(deleted).toEqual([{ name: 'web-0' }]);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 
   it('drops nothing that a question needs', async () => {
