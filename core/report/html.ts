@@ -1,4 +1,5 @@
 import { isOfChanges } from './controls.js';
+import { gapText } from './gap.js';
 import { completenessStatement, type Report, type ReportRow } from './report.js';
 
 /** A report as one HTML file without scripts or links to elsewhere, made to be printed. */
@@ -28,7 +29,7 @@ ${fact('Digest of the population', report.populationDigest)}
 ${report.policies.length > 0 ? fact('Policy', report.policies.join(', ')) : ''}
 <tr><th scope="row">Completeness<td${report.completeness.verdict === 'incomplete' ? ' class="bad"' : ''}>${text(completenessStatement(report))}
 </table>
-<h2>Exceptions (${report.exceptionRows})</h2>
+${report.gaps.length > 0 ? gaps(report) : ''}<h2>Exceptions (${report.exceptionRows})</h2>
 ${report.exceptions.length === 0 ? '<p>None.</p>' : rows(report.exceptions)}
 ${report.exceptionRows > report.exceptions.length ? `<p>The first ${report.exceptions.length} of ${report.exceptionRows}.</p>` : ''}
 <h2>What there is</h2>
@@ -61,6 +62,19 @@ ${report.exceptionRows} exceptions, digest <code>${text(report.populationDigest)
 function proofs(id: string): string {
   return `Each change's event, and each verdict, is in the signed log. <code>whochanged report ${text(id)} --proofs FOLDER</code> writes
 the proofs of all rows above, which <code>whochanged-verify report FOLDER</code> checks without trusting the server.`;
+}
+
+function gaps({ gaps: known, completeness }: Report): string {
+  const lines = known.map(
+    (gap) => `<tr><td>${text(gap.cluster)}<td>${text(gap.source)}<td>${text(gapText(gap))}`,
+  );
+  const more =
+    completeness.gaps > known.length ? `<p>The last ${known.length} of ${completeness.gaps}.</p>` : '';
+  return `<h2>Gaps (${completeness.gaps})</h2>
+<table><tr><th>Cluster<th>Source<th>What is missing
+${lines.join('\n')}
+</table>
+${more}`;
 }
 
 function fact(name: string, value: string): string {

@@ -1,4 +1,5 @@
 import { sha256 } from '../canonical.js';
+import { gapText } from './gap.js';
 import { completenessStatement, type Report, type ReportRow } from './report.js';
 
 const OSCAL_VERSION = '1.1.2';
@@ -52,6 +53,7 @@ export function oscalResults(report: Report, generatedAt: string, productVersion
     observation('completeness', 'Completeness', completenessStatement(report), [
       property('completeness', report.completeness.verdict),
       property('gaps', String(report.completeness.gaps)),
+      ...report.gaps.map((gap) => property('gap', `${gap.cluster} ${gap.source}, ${gapText(gap)}`)),
     ]),
     ...report.exceptions.map((row) =>
       observation(`exception ${row.id}`, 'Exception', described(row), [

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Control } from './controls.js';
+import type { ReportGap } from './gap.js';
 
 /** One member of a report's population. */
 export interface ReportRow {
@@ -46,6 +47,8 @@ export interface Report extends ReportScope {
   /** Versions of the policies that the verdicts were made by. */
   policies: string[];
   completeness: ReportCompleteness;
+  /** Those that `completeness` counts, the latest first, up to `MAX_GAPS`. */
+  gaps: ReportGap[];
   /** All of them, oldest first, up to `MAX_EXCEPTIONS`. */
   exceptions: ReportRow[];
   exceptionRows: number;
@@ -56,6 +59,7 @@ export interface Report extends ReportScope {
 
 /** Beyond this a report is not read by people; the export of the population has them all. */
 export const MAX_EXCEPTIONS = 1000;
+export const MAX_GAPS = 100;
 
 /**
  * Gathers a report from its population, which may be of any length and must come oldest first. The sample is drawn by
@@ -96,7 +100,12 @@ export class ReportGathering {
     this.#sample = this.#sample.slice(0, this.#sampleSize);
   }
 
-  finish(scope: ReportScope, query: string, completeness: ReportCompleteness): Report {
+  finish(
+    scope: ReportScope,
+    query: string,
+    completeness: ReportCompleteness,
+    gaps: ReportGap[] = [],
+  ): Report {
     this.#trim();
     return {
       ...scope,
@@ -107,6 +116,7 @@ export class ReportGathering {
         .sort((a, b) => b.rows - a.rows || (a.what < b.what ? -1 : 1)),
       policies: [...this.#policies].sort(),
       completeness,
+      gaps,
       exceptions: this.#exceptions,
       exceptionRows: this.#exceptionRows,
       sample: {

@@ -2,10 +2,12 @@ import type { Kysely } from 'kysely';
 import type { Pool } from 'pg';
 import { WhochangedError } from '../../core/errors.js';
 import type { Control } from '../../core/report/controls.js';
-import { type Report, ReportGathering } from '../../core/report/report.js';
+import type { ReportGap } from '../../core/report/gap.js';
+import { MAX_GAPS, type Report, ReportGathering } from '../../core/report/report.js';
 import type { Database } from '../schema.js';
 import { findClusters } from './change-filter.js';
 import { findListCompleteness } from './completeness.js';
+import { findGaps } from './gaps.js';
 import { type PopulationScope, populationOf } from './report-population.js';
 
 /** What a report is asked for. Times are RFC 3339, half-open. */
@@ -62,5 +64,25 @@ export async function makeReport(
   for await (const { row, what, policy } of population.rows(pool, db)) gathering.add(row, what, policy);
   const ids = known.map(({ id }) => id);
   const completeness = await findListCompleteness(db, ids, since, until);
-  return gathering.finish({ control, environments, clusters, since, until }, population.query, completeness);
+  const gaps = completeness.gaps > 0 ? await gapsOf(db, ids, since, until) : [];
+  const scope = { control, environments, clusters, since, until };
+  return gathering.finish(scope, population.query, completeness, gaps);
+}
+
+async function gapsOf(
+  db: Kysely<Database>,
+  clusterIDs: number[],
+  since: string,
+  until: string,
+): Promise<ReportGap[]> {
+  const { items } = await findGaps(db, { clusterIDs, state: 'open', since, until }, undefined, MAX_GAPS);
+  return items.map(({ id, cluster, source, cause, since: from, until: to, missing }) => ({
+    id,
+    cluster,
+    source,
+    cause,
+    since: from,
+    until: to,
+    ...(missing !== null && { missing: Number(missing) }),
+  }));
 }

@@ -126,6 +126,10 @@ describe('a report', () => {
         summary: 'receiver down: events are missing until 2026-03-01T10:05:00Z, at least 7',
       },
     ]);
+    expect(broken.gaps).toMatchObject([{ cause: 'receiver_down', missing: 7 }]);
+    expect(broken.completeness.gaps).toBe(1);
+    const html = (await ask(api, `/v1/reports/pci-6.5.1?${PERIOD}&format=html`)).text;
+    expect(html).toMatch(/receiver down: 2026-03-01T10:00:00\.000000Z until .*, at least 7 events/);
     expect(broken.counts).toContainEqual({ what: 'source added', rows: expect.any(Number) });
     await api.pool.query('delete from gaps');
     for (const format of ['ocsf', 'proofs'])
