@@ -23,7 +23,7 @@ export function createCheckpointCopyMetrics(registry: Registry): CheckpointCopyM
     }),
     locked: new Gauge({
       name: 'whochanged_checkpoint_copies_locked',
-      help: '1 when copies of checkpoints are under Object Lock',
+      help: '1 when the newest copy of a checkpoint was read back as locked in mode COMPLIANCE for as long as is asked; 0 when nothing keeps it from being deleted',
       registers,
     }),
     failures: new Counter({
@@ -43,29 +43,45 @@ export function copyCheckpointsJob(
   { place, lockDays }: { place: S3Place; lockDays: number },
   metrics: CheckpointCopyMetrics,
 ): Job {
+  const tell = (signedAt: string, locked: boolean) => {
+    metrics.lastCopy.set(Date.parse(signedAt) / 1000);
+    metrics.locked.set(locked ? 1 : 0);
+  };
   return {
     name: 'copy-checkpoints',
     schedule: '30 */5 * * * *',
     async runOnce({ client, now, log }) {
       const latest = await findLatestCheckpoint(client);
-      if (!latest || latest.copiedAt !== null) return { rows: 0 };
+      if (!latest) return { rows: 0 };
+      if (latest.copiedAt !== null) {
+        tell(
+          latest.signedAt,
+          latest.lockedUntil !== null && Date.parse(latest.lockedUntil) > now().getTime(),
+        );
+        return { rows: 0 };
+      }
+      let lockedUntil: Date | undefined;
       try {
-        const lock = await canLock(clients, place);
-        metrics.locked.set(lock ? 1 : 0);
-        if (!lock)
+        const wanted = (await canLock(clients, place))
+          ? new Date(now().getTime() + lockDays * DAY_MS)
+          : undefined;
+        const found = await copyCheckpoint(clients, place, latest, wanted);
+        // Stores may keep whole seconds.
+        if (wanted && found && found.getTime() > wanted.getTime() - 1000) lockedUntil = found;
+        if (!lockedUntil)
           log.warn(
-            { place: placeText(place) },
-            'checkpoints are copied without Object Lock: the bucket has none',
+            { place: placeText(place), found: found?.toISOString() },
+            wanted
+              ? 'the copy of a checkpoint was read back without the lock that it was written with: whoever may delete objects there can delete it'
+              : 'checkpoints are copied without Object Lock: the bucket has none',
           );
-        const lockedUntil = lock ? new Date(now().getTime() + lockDays * DAY_MS) : undefined;
-        await copyCheckpoint(clients, place, latest, lockedUntil);
       } catch (error) {
         metrics.failures.inc();
-        await recordCopy(client, latest, (error as Error).message.slice(0, 500));
+        await recordCopy(client, latest, { error: (error as Error).message.slice(0, 500) });
         throw new Error(`checkpoint ${latest.size} to ${placeText(place)}: ${(error as Error).message}`);
       }
-      await recordCopy(client, latest, undefined);
-      metrics.lastCopy.set(Date.parse(latest.signedAt) / 1000);
+      await recordCopy(client, latest, { lockedUntil });
+      tell(latest.signedAt, lockedUntil !== undefined);
       return { rows: 1 };
     },
   };

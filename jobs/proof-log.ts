@@ -2,6 +2,7 @@ import { createPublicKey, type KeyObject } from 'node:crypto';
 import { formatCheckpoint } from '../core/log/checkpoint.js';
 import { formatVerifierKey, signNote, verifierOf } from '../core/log/note.js';
 import { appendCheckpoint, findLatestCheckpoint, readTreeHead, recordKey } from '../store/log/checkpoints.js';
+import { appendLateLeaves } from '../store/log/late-leaves.js';
 import { sequencePending } from '../store/log/sequence.js';
 import type { Job } from './job.js';
 
@@ -25,6 +26,23 @@ export function sequenceLogJob(): Job {
         const sequenced = await sequencePending(client, MAX_BATCHES);
         if (sequenced === 0) break;
         rows += sequenced;
+      }
+      return { rows };
+    },
+  };
+}
+
+/** Gives leaves to what was stored before its kind had them, once; from then on it finds nothing to do. */
+export function lateLeavesJob(): Job {
+  return {
+    name: 'late-leaves',
+    schedule: '50 * * * * *',
+    async runOnce({ client, now, signal }) {
+      let rows = 0;
+      while (!signal.aborted) {
+        const looked = await appendLateLeaves(client, now());
+        if (looked === 0) break;
+        rows += looked;
       }
       return { rows };
     },

@@ -21,7 +21,7 @@ import type { Job } from '../jobs/job.js';
 import { linkDecisionsJob } from '../jobs/link-decisions.js';
 import { linksJob } from '../jobs/links.js';
 import { partitionsJob } from '../jobs/partitions.js';
-import { checkpointJob, sequenceLogJob } from '../jobs/proof-log.js';
+import { checkpointJob, lateLeavesJob, sequenceLogJob } from '../jobs/proof-log.js';
 import { pruneJobRunsJob } from '../jobs/prune-job-runs.js';
 import { retentionJob, sweepBodiesJob } from '../jobs/retention.js';
 import { createRetentionMetrics } from '../jobs/retention-metrics.js';
@@ -108,6 +108,7 @@ function ownJobs(
     settleOutcomesJob(),
     pruneJobRunsJob(),
     sequenceLogJob(),
+    lateLeavesJob(),
     checkpointJob(signer),
     sampleCountersJob(places, completeness),
     writeCanariesJob(places, completeness),

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { type AccessEvent, accessEventDigest } from '../core/access/access-event.js';
 import { canonicalBody, canonicalEvent } from '../core/canonical.js';
 import { decodeEvent } from '../core/decode.js';
-import { type LeafType, parseLeaf } from '../core/log/leaf.js';
+import { isLate, type Leaf, type LeafType, parseLeaf } from '../core/log/leaf.js';
 import { hashLeaf } from '../core/log/merkle.js';
 import type { VerifierKey } from '../core/log/note.js';
 import { parseProofFile, verifyProofFile } from '../core/log/proof-file.js';
@@ -33,7 +33,7 @@ export async function verifyProof(
   if (!verdict.ok) return { ok: false, lines: [verdict.reason] };
   const { checkpoint } = verdict;
   const lines = [
-    `${leaf.type} ${leaf.seq} of ${leaf.cluster || 'the ledger'}, at ${new Date(leaf.at / 1000).toISOString()}, is at place ${proof.index}`,
+    `${leaf.type} ${leaf.seq} of ${leaf.cluster || 'the ledger'}, ${timeOf(leaf)}, is at place ${proof.index}`,
     `of the log ${checkpoint.origin}, signed at size ${checkpoint.size} by ${verdict.signedBy.join(', ')}`,
   ];
   if (recordPath === undefined) return { ok: true, lines };
@@ -41,6 +41,11 @@ export async function verifyProof(
   if (!digest.equals(leaf.digest))
     return { ok: false, lines: [...lines, `${recordPath} is not that record: its digest is another`] };
   return { ok: true, lines: [...lines, `${recordPath} is that record`] };
+}
+
+function timeOf(leaf: Leaf): string {
+  const time = new Date(leaf.at / 1000).toISOString();
+  return isLate(leaf) ? `as it was at ${time}, when it got this leaf (later than it was made)` : `at ${time}`;
 }
 
 /** What a leaf's digest is of, by its type. */

@@ -24,6 +24,10 @@ const Checkpoint = Type.Object({
   root: Type.String({ description: 'base64' }),
   note: Type.String({ description: 'as it was signed: c2sp.org/tlog-checkpoint' }),
   copiedAt: Time,
+  lockedUntil: Type.Union([Type.String(), Type.Null()], {
+    description:
+      'until when the copy was read back as locked (Object Lock, COMPLIANCE); null: nothing is known to keep it from being deleted',
+  }),
 });
 const Proof = Type.Object({
   index: Type.Integer(),

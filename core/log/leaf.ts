@@ -21,6 +21,22 @@ export interface Leaf {
   digest: Uint8Array;
 }
 
+/** The origin of late leaves. Verdicts and access events have none of their own; events never get late leaves. */
+const LATE_ORIGIN = 'late';
+
+/**
+ * The leaf of a record that was stored long before, and had none: it says so itself, with the time at which the leaf was
+ * made in the place of the record's. Of the time before that the log proves nothing.
+ */
+export function lateLeaf(leaf: Leaf, madeAt: number): Leaf {
+  return { ...leaf, origin: LATE_ORIGIN, at: madeAt };
+}
+
+/** Whether a leaf says that it was made later than its record. */
+export function isLate({ type, origin }: Leaf): boolean {
+  return type !== 'event' && origin === LATE_ORIGIN;
+}
+
 const HEAD = 'whochanged/leaf/v1';
 const FIELDS = ['type', 'cluster', 'origin', 'seq', 'at', 'sha256'] as const;
 

@@ -5,6 +5,10 @@ export interface LedgerVerdict {
   problems: number;
   /** Records of each kind that were compared with their leaves. */
   records: Record<LeafType, number>;
+  /** Verdicts and access events that were stored before they had leaves, and got them later: the log proves nothing of before. */
+  lateLeaves: number;
+  /** When the last of these was made, RFC 3339; null where there is none. */
+  lateLeavesAt: string | null;
   /** Events that were read from the archive and compared with their leaves. */
   archivedEvents: number;
   /** Places of archived events that were not compared, since no archive was there to read. */
@@ -26,10 +30,16 @@ export function describeLedgerVerdict({
   waiting,
   archivedEvents,
   unchecked,
+  lateLeaves,
+  lateLeavesAt,
 }: LedgerVerdict): string {
   const kinds = `${records.event} events, ${records.verdict} verdicts, ${records.access} access events`;
   const archived = archivedEvents > 0 ? `, ${archivedEvents} archived events` : '';
   const open = unchecked > 0 ? `, ${unchecked} archived events not checked for want of the archive` : '';
+  const late =
+    lateLeaves > 0
+      ? `, ${lateLeaves} of them proven only from when their leaves were made later, the last at ${lateLeavesAt}`
+      : '';
   const outcome = problems === 0 ? 'it holds' : `${problems} problems`;
-  return `${kinds}${archived}${open}, ${size} leaves, ${provenSize} of them signed, ${waiting} records waiting for a place: ${outcome}`;
+  return `${kinds}${late}${archived}${open}, ${size} leaves, ${provenSize} of them signed, ${waiting} records waiting for a place: ${outcome}`;
 }

@@ -36,7 +36,9 @@ export async function canLock(clients: S3Clients, place: S3Place): Promise<boole
 
 /**
  * Puts a checkpoint where the database can't reach it, locked until then where `lockedUntil` is given (COMPLIANCE: nobody
- * can delete it or shorten that), and reads it back.
+ * can delete it or shorten that), and reads that very version back.
+ * @returns until when the store says that the copy is locked; undefined where it doesn't say so: a header that was sent
+ * is no lock, and who may not see retentions (`s3:GetObjectRetention`) knows of none
  * @throws Error of the SDK, or when what is read back is another text
  */
 export async function copyCheckpoint(
@@ -44,11 +46,11 @@ export async function copyCheckpoint(
   place: S3Place,
   checkpoint: StoredCheckpoint,
   lockedUntil: Date | undefined,
-): Promise<void> {
+): Promise<Date | undefined> {
   const { GetObjectCommand, PutObjectCommand } = await import('@aws-sdk/client-s3');
   const s3 = await clients.s3(place);
   const at = { Bucket: place.bucket, Key: checkpointKey(place, checkpoint) };
-  await s3.send(
+  const { VersionId } = await s3.send(
     new PutObjectCommand({
       ...at,
       Body: checkpoint.note,
@@ -61,9 +63,10 @@ export async function copyCheckpoint(
       }),
     }),
   );
-  const { Body } = await s3.send(new GetObjectCommand(at));
-  if ((await Body?.transformToString()) !== checkpoint.note)
+  const found = await s3.send(new GetObjectCommand({ ...at, ...(VersionId && { VersionId }) }));
+  if ((await found.Body?.transformToString()) !== checkpoint.note)
     throw new Error(`${at.Key} reads back as another text than was written`);
+  return found.ObjectLockMode === 'COMPLIANCE' ? found.ObjectLockRetainUntilDate : undefined;
 }
 
 /** Every copy that lies there, as notes: the objects whose keys end in `.checkpoint`. */
@@ -84,14 +87,18 @@ export async function readCopies(clients: S3Clients, place: S3Place): Promise<st
   return notes;
 }
 
+/** Remembers what came of copying a checkpoint. */
 export async function recordCopy(
   client: Queryable,
   { size, signedAt }: { size: number; signedAt: string },
-  error: string | undefined,
+  outcome: { error: string } | { lockedUntil: Date | undefined },
 ): Promise<void> {
+  const error = 'error' in outcome ? outcome.error : null;
+  const lockedUntil = 'error' in outcome ? null : outcome.lockedUntil;
   await client.query(
-    `update log_checkpoints set copied_at = case when $3::text is null then now() else copied_at end, copy_error = $3
+    `update log_checkpoints
+        set copied_at = case when $3::text is null then now() else copied_at end, copy_error = $3, locked_until = $4
       where size = $1 and signed_at = $2`,
-    [size, signedAt, error ?? null],
+    [size, signedAt, error, lockedUntil],
   );
 }

@@ -11,26 +11,32 @@ export interface StoredCheckpoint {
   signedAt: string;
   root: Buffer;
   note: string;
+  /** When it was put where the database can't reach it. */
   copiedAt: string | null;
+  /** Until when the store of the copy said that it is locked; null where it is not. */
+  lockedUntil: string | null;
 }
 
-interface CheckpointRow {
+/** A row of log_checkpoints. */
+export interface CheckpointRow {
   size: string;
   signed_at: string;
   root: Buffer;
   note: string;
   copied_at: string | null;
+  locked_until: string | null;
 }
 
-const COLUMNS = 'size, signed_at, root, note, copied_at';
+export const CHECKPOINT_COLUMNS = 'size, signed_at, root, note, copied_at, locked_until';
 
-function storedCheckpoint(row: CheckpointRow): StoredCheckpoint {
+export function storedCheckpoint(row: CheckpointRow): StoredCheckpoint {
   return {
     size: Number(row.size),
     signedAt: row.signed_at,
     root: row.root,
     note: row.note,
     copiedAt: row.copied_at,
+    lockedUntil: row.locked_until,
   };
 }
 
@@ -44,7 +50,7 @@ export async function readTreeHead(client: Queryable): Promise<{ size: number; r
 
 export async function findLatestCheckpoint(client: Queryable): Promise<StoredCheckpoint | undefined> {
   const { rows } = await client.query<CheckpointRow>(
-    `select ${COLUMNS} from log_checkpoints order by size desc, signed_at desc limit 1`,
+    `select ${CHECKPOINT_COLUMNS} from log_checkpoints order by size desc, signed_at desc limit 1`,
   );
   return rows[0] && storedCheckpoint(rows[0]);
 }
@@ -56,7 +62,7 @@ export async function findCheckpoints(
   limit: number,
 ): Promise<StoredCheckpoint[]> {
   const { rows } = await client.query<CheckpointRow>(
-    `select ${COLUMNS} from log_checkpoints where size >= $1 order by size, signed_at limit $2`,
+    `select ${CHECKPOINT_COLUMNS} from log_checkpoints where size >= $1 order by size, signed_at limit $2`,
     [fromSize, limit],
   );
   return rows.map(storedCheckpoint);

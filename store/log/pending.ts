@@ -15,7 +15,7 @@ export interface PendingRecord {
 
 /**
  * Hands records to the sequencer, within the transaction that writes them: they get their places in the tree a moment
- * later, and none can be left out. Record i has the number firstSeq + i.
+ * later, and none can be left out. Record i has the number firstSeq + i. `lateAt` is given where they were stored long ago.
  */
 export async function appendPending(
   client: ClientBase,
@@ -23,12 +23,13 @@ export async function appendPending(
   clusterID: number,
   firstSeq: number,
   records: readonly PendingRecord[],
+  lateAt?: Date,
 ): Promise<void> {
   if (records.length === 0) return;
   await client.query({
     name: 'log-pending',
-    text: 'insert into log_pending (type, cluster_id, first_seq, records) values ($1, $2, $3, $4)',
-    values: [type, clusterID, firstSeq, packRecords(records)],
+    text: 'insert into log_pending (type, cluster_id, first_seq, records, late_at) values ($1, $2, $3, $4, $5)',
+    values: [type, clusterID, firstSeq, packRecords(records), lateAt],
   });
 }
 

@@ -1,5 +1,5 @@
 import type { ClientBase } from 'pg';
-import { type LeafType, leafHash } from '../../core/log/leaf.js';
+import { type Leaf, type LeafType, lateLeaf, leafHash } from '../../core/log/leaf.js';
 import { type ChangedTile, edgeOf, growTiles, type LoadTiles, tileKey } from '../../core/log/tiles.js';
 import { unpackRecords } from './pending.js';
 
@@ -9,6 +9,8 @@ interface PendingRow {
   cluster_id: number;
   first_seq: string;
   records: Buffer;
+  /** Microseconds since the Unix epoch; null but for late leaves. */
+  late_at: string | null;
 }
 
 /** Tiles of the stored tree; those that aren't there are left out. */
@@ -40,7 +42,8 @@ export async function sequencePending(client: ClientBase, maxBatches: number): P
     const { rows: sizes } = await client.query<{ size: string }>('select size from log_size for update');
     const size = Number(sizes[0]!.size);
     const { rows } = await client.query<PendingRow>(
-      'select id, type, cluster_id, first_seq, records from log_pending order by id limit $1',
+      `select id, type, cluster_id, first_seq, records, (extract(epoch from late_at) * 1000000)::bigint as late_at
+         from log_pending order by id limit $1`,
       [maxBatches],
     );
     const names = await readNames(client, rows);
@@ -50,16 +53,15 @@ export async function sequencePending(client: ClientBase, maxBatches: number): P
       const records = unpackRecords(row.records);
       runs.push({ firstIndex: size + leaves.length, count: records.length, row });
       for (const [i, record] of records.entries()) {
-        leaves.push(
-          leafHash({
-            type: row.type,
-            cluster: names.clusters.get(row.cluster_id) ?? '',
-            origin: names.sources.get(record.originID) ?? '',
-            seq: Number(row.first_seq) + i,
-            at: record.at,
-            digest: record.digest,
-          }),
-        );
+        const leaf: Leaf = {
+          type: row.type,
+          cluster: names.clusters.get(row.cluster_id) ?? '',
+          origin: names.sources.get(record.originID) ?? '',
+          seq: Number(row.first_seq) + i,
+          at: record.at,
+          digest: record.digest,
+        };
+        leaves.push(leafHash(row.late_at === null ? leaf : lateLeaf(leaf, Number(row.late_at))));
       }
     }
     if (leaves.length > 0) {
@@ -106,14 +108,17 @@ async function insertRuns(
   runs: ReadonlyArray<{ firstIndex: number; count: number; row: PendingRow }>,
 ): Promise<void> {
   await client.query(
-    `insert into log_runs (first_index, count, type, cluster_id, first_seq)
-     select * from unnest($1::bigint[], $2::integer[], $3::text[], $4::integer[], $5::bigint[])`,
+    `insert into log_runs (first_index, count, type, cluster_id, first_seq, late_at)
+     select first_index, count, type, cluster_id, first_seq, timestamptz 'epoch' + late_at * interval '1 microsecond'
+       from unnest($1::bigint[], $2::integer[], $3::text[], $4::integer[], $5::bigint[], $6::bigint[])
+              as r (first_index, count, type, cluster_id, first_seq, late_at)`,
     [
       runs.map((run) => run.firstIndex),
       runs.map((run) => run.count),
       runs.map((run) => run.row.type),
       runs.map((run) => run.row.cluster_id),
       runs.map((run) => run.row.first_seq),
+      runs.map((run) => run.row.late_at),
     ],
   );
 }

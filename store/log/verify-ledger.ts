@@ -1,6 +1,7 @@
 import type { Pool } from 'pg';
 import type { LedgerVerdict } from '../../core/log/ledger-verdict.js';
 import type { VerifierKey } from '../../core/log/note.js';
+import { formatMicros } from '../../core/timestamp.js';
 import type { ArchiveReader } from '../archive/files.js';
 import { createKysely } from '../database.js';
 import { loggedAccessEvents, loggedEvents, loggedVerdicts } from './logged-rows.js';
@@ -51,6 +52,11 @@ export async function verifyLedger(
   );
   const records: LedgerVerdict['records'] = { event: 0, verdict: 0, access: 0 };
   let done = 0;
+  const late = { records: 0, lastAt: 0 };
+  const tellLate = (madeAt: number) => {
+    late.records++;
+    late.lastAt = Math.max(late.lastAt, madeAt);
+  };
   async function check<Row>(logged: LoggedRows<Row>, archived?: ArchivedEvents): Promise<void> {
     const before = records[logged.type];
     const start = done;
@@ -59,7 +65,7 @@ export async function verifyLedger(
       done = start + count;
       progress(done);
     };
-    for await (const found of verifyRecords(pool, db, logged, counted))
+    for await (const found of verifyRecords(pool, db, logged, counted, tellLate))
       if (!archived?.claim(found)) sayDamage(found);
   }
   let archivedEvents = 0;
@@ -73,5 +79,17 @@ export async function verifyLedger(
     await check(loggedVerdicts(cluster));
   }
   await check(loggedAccessEvents());
-  return { problems, records, archivedEvents, unchecked, size, provenSize, waiting };
+  const lateLeaves = late.records;
+  const lateLeavesAt = lateLeaves > 0 ? formatMicros(late.lastAt) : null;
+  return {
+    problems,
+    records,
+    lateLeaves,
+    lateLeavesAt,
+    archivedEvents,
+    unchecked,
+    size,
+    provenSize,
+    waiting,
+  };
 }

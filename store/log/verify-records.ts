@@ -1,7 +1,8 @@
 import type { Kysely, RawBuilder } from 'kysely';
 import type { ClientBase, Pool } from 'pg';
-import { type LeafType, leafHash } from '../../core/log/leaf.js';
+import { type LeafType, lateLeaf, leafHash } from '../../core/log/leaf.js';
 import { TILE_WIDTH, tileKey } from '../../core/log/tiles.js';
+import { formatMicros } from '../../core/timestamp.js';
 import { streamRows } from '../queries/stream.js';
 import type { Database } from '../schema.js';
 import { tileLoader } from './sequence.js';
@@ -25,6 +26,8 @@ export interface Run {
   firstIndex: number;
   firstSeq: number;
   count: number;
+  /** When leaves were made for records that were stored long before, microseconds; null for all others. */
+  lateAt: number | null;
 }
 
 const PROGRESS_ROWS = 10_000;
@@ -58,13 +61,15 @@ export interface LoggedRows<Row> {
 /**
  * Compares every row with its leaf, in the order of its number: altered in any column, removed, added behind the log's
  * back, or given another number. Yields what is wrong, first to last; `progress` is told how many rows have been looked
- * at. Memory stays bounded.
+ * at, `tellLate` of each record that is as its leaf says, with the time at which that leaf was made, if it is a late one.
+ * Memory stays bounded.
  */
 export async function* verifyRecords<Row>(
   pool: Pool,
   db: Kysely<Database>,
   logged: LoggedRows<Row>,
   progress: (rows: number) => void = () => undefined,
+  tellLate: (madeAt: number) => void = () => undefined,
 ): AsyncGenerator<Damage> {
   const client = await pool.connect();
   try {
@@ -72,7 +77,7 @@ export async function* verifyRecords<Row>(
     // Through a cursor on a connection of its own, since tiles are asked for meanwhile.
     const rows = counted(streamRows(pool, db, [logged.query]), progress);
     const hasPlaceByNow = (seq: number) => isPlacedOrWaiting(client, logged.type, logged.cluster.id, seq);
-    yield* compareRows(logged, rows, runs, leafReader(client), hasPlaceByNow);
+    yield* compareRows(logged, rows, runs, leafReader(client), hasPlaceByNow, tellLate);
   } finally {
     client.release();
   }
@@ -92,14 +97,21 @@ async function* counted<Row>(
 
 /** Every run of one kind and cluster, in the order of numbers. */
 export async function readRuns(client: ClientBase, type: LeafType, clusterID: number): Promise<Run[]> {
-  const { rows } = await client.query<{ first_index: string; first_seq: string; count: number }>(
-    'select first_index, first_seq, count from log_runs where type = $1 and cluster_id = $2 order by first_seq',
+  const { rows } = await client.query<{
+    first_index: string;
+    first_seq: string;
+    count: number;
+    late_at: string | null;
+  }>(
+    `select first_index, first_seq, count, (extract(epoch from late_at) * 1000000)::bigint as late_at
+       from log_runs where type = $1 and cluster_id = $2 order by first_seq`,
     [type, clusterID],
   );
   return rows.map((row) => ({
     firstIndex: Number(row.first_index),
     firstSeq: Number(row.first_seq),
     count: row.count,
+    lateAt: row.late_at === null ? null : Number(row.late_at),
   }));
 }
 
@@ -143,7 +155,10 @@ async function* compareRows<Row>(
   runs: readonly Run[],
   hashAt: (index: number) => Promise<Buffer | undefined>,
   hasPlaceByNow: (seq: number) => Promise<boolean>,
+  tellLate: (madeAt: number) => void,
 ): AsyncGenerator<Damage> {
+  // What was stored before its kind had leaves has lower numbers than all that had them from the start.
+  const firstWithLeaf = runs.find(({ lateAt }) => lateAt === null)?.firstSeq ?? Number.POSITIVE_INFINITY;
   const damage = (kind: DamageKind, seq: number, index: number | undefined, detail: string): Damage => ({
     kind,
     type,
@@ -188,9 +203,18 @@ async function* compareRows<Row>(
       yield damage('altered', seq, index, `${name}: its columns no longer give its digest`);
       continue;
     }
-    const expected = leafHash({ type, cluster: cluster.name, origin, seq, at, digest });
-    if (!expected.equals(stored))
+    const leaf = { type, cluster: cluster.name, origin, seq, at, digest };
+    const { lateAt } = place;
+    if (!leafHash(lateAt === null ? leaf : lateLeaf(leaf, lateAt)).equals(stored))
       yield damage('altered', seq, index, `${name}: it is not the record at place ${index} of the log`);
+    else if (lateAt !== null && seq > firstWithLeaf)
+      yield damage(
+        'added',
+        seq,
+        index,
+        `${name}: its leaf was made later, at ${formatMicros(lateAt)}, though such records had leaves by then`,
+      );
+    else if (lateAt !== null) tellLate(lateAt);
   }
   yield* missing(Number.POSITIVE_INFINITY);
 }

@@ -26,6 +26,8 @@ export type Treatment =
   | { status: number; code: string; message?: string }
   /** An answer in the server's place. */
   | { xml: string }
+  /** It passes, and the answer bears these headers too. */
+  | { adding: Record<string, string> }
   /** The connection breaks after so many bytes of the body, once `until` is done. */
   | { cutAfter: number; until?: Promise<void> };
 
@@ -59,7 +61,7 @@ export async function startS3Proxy(target: string): Promise<S3Proxy> {
     const treatment = decide(passing);
     if (treatment && 'xml' in treatment) answer.writeHead(200).end(treatment.xml);
     else if (treatment && 'status' in treatment) refuse(incoming, answer, treatment);
-    else pass(incoming, answer, { hostname, port }, treatment);
+    else pass(incoming, answer, { hostname, port }, treatment ?? {});
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   return {
@@ -91,22 +93,22 @@ function pass(
   incoming: IncomingMessage,
   answer: ServerResponse,
   target: { hostname: string; port: string },
-  cut: { cutAfter: number; until?: Promise<void> } | undefined,
+  { adding, cutAfter, until }: { adding?: Record<string, string>; cutAfter?: number; until?: Promise<void> },
 ): void {
   const { method, url: path, headers } = incoming;
   const outgoing = request({ ...target, method, path, headers }, async (response) => {
-    answer.writeHead(response.statusCode!, response.headers);
-    if (!cut) {
+    answer.writeHead(response.statusCode!, { ...response.headers, ...adding });
+    if (cutAfter === undefined) {
       response.pipe(answer);
       return;
     }
     let passed = 0;
     for await (const chunk of response) {
-      answer.write((chunk as Buffer).subarray(0, cut.cutAfter - passed));
+      answer.write((chunk as Buffer).subarray(0, cutAfter - passed));
       passed += (chunk as Buffer).length;
-      if (passed >= cut.cutAfter) break;
+      if (passed >= cutAfter) break;
     }
-    await cut.until;
+    await until;
     answer.destroy();
   });
   outgoing.on('error', () => answer.destroy());

@@ -6,6 +6,7 @@ import { copyCheckpointsJob, createCheckpointCopyMetrics } from '../../jobs/chec
 import type { Job } from '../../jobs/job.js';
 import { checkpointJob } from '../../jobs/proof-log.js';
 import { readCopies } from '../../store/log/checkpoint-copies.js';
+import { findLatestCheckpoint } from '../../store/log/checkpoints.js';
 import { verifyTree } from '../../store/log/verify-tree.js';
 import { S3Clients } from '../../store/s3-client.js';
 import { parseS3Place, type S3Place } from '../../store/s3-place.js';
@@ -20,6 +21,11 @@ const clients = new S3Clients();
 const registry = new Registry();
 const metrics = createCheckpointCopyMetrics(registry);
 const cluster = new Cluster();
+
+const LOCKED = {
+  'x-amz-object-lock-mode': 'COMPLIANCE',
+  'x-amz-object-lock-retain-until-date': '2026-04-01T12:00:00Z',
+};
 
 let receiver: TestReceiver;
 let s3: TestS3;
@@ -82,17 +88,40 @@ it('copies the newest checkpoint once, and says where nothing locks it', async (
   expect(await readCopies(clients, place)).toEqual(rows.map((row) => row.note));
 });
 
+/** A bucket with Object Lock; objects are read back with what it then says of them. */
+const lockingBucket = (says: Record<string, string>) =>
+  proxy.treat(({ method, query, key }) => {
+    if (query.startsWith('?object-lock'))
+      return {
+        xml: '<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>',
+      };
+    return method === 'GET' && key !== '' ? { adding: says } : undefined;
+  });
+const lockedUntil = async () => (await findLatestCheckpoint(receiver.database.pool))!.lockedUntil;
+
+it.each([
+  ['nothing of a lock', 'b1', {}],
+  ['a lock that whoever may can lift', 'b2', { 'x-amz-object-lock-mode': 'GOVERNANCE' }],
+  ['a shorter lock', 'b3', { 'x-amz-object-lock-retain-until-date': '2026-03-03T12:00:00Z' }],
+])('calls no copy locked of which the bucket says %s, whatever was asked', async (_name, object, says) => {
+  await grow(object);
+  lockingBucket(says && Object.keys(says).length > 0 ? { ...LOCKED, ...says } : {});
+  expect(await copy()).toBe(1);
+  expect(warned).toEqual([expect.stringMatching(/^the copy of a checkpoint was read back without the lock/)]);
+  expect(await gauge('whochanged_checkpoint_copies_locked')).toBe(0);
+  expect(await lockedUntil()).toBeNull();
+});
+
 it('locks copies in a bucket with Object Lock, so that nobody can delete them', async () => {
   await grow('b');
-  proxy.treat(({ query }) =>
-    query.startsWith('?object-lock')
-      ? {
-          xml: '<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>',
-        }
-      : undefined,
-  );
+  lockingBucket(LOCKED);
   expect(await copy()).toBe(1);
   expect(warned).toEqual([]);
+  expect(await gauge('whochanged_checkpoint_copies_locked')).toBe(1);
+  expect(await lockedUntil()).toBe('2026-04-01T12:00:00.000000Z');
+  // Told again by a process that has just started.
+  metrics.locked.set(0);
+  expect(await copy()).toBe(0);
   expect(await gauge('whochanged_checkpoint_copies_locked')).toBe(1);
   const put = proxy.requests.findLast(({ method }) => method === 'PUT')!;
   expect(put.headers).toMatchObject({
@@ -105,11 +134,11 @@ it('locks copies in a bucket with Object Lock, so that nobody can delete them', 
 it('says what went wrong in the run, the metric and the row, and makes up for it', async () => {
   await grow('c');
   proxy.treat(({ method }) => (method === 'PUT' ? { status: 403, code: 'AccessDenied' } : undefined));
-  await expect(copy()).rejects.toThrow(/^checkpoint 3 to s3:.*\/prod\/: /);
+  await expect(copy()).rejects.toThrow(/^checkpoint 6 to s3:.*\/prod\/: /);
   expect(await gauge('whochanged_checkpoint_copy_failures_total')).toBe(1);
   const errors = () =>
     receiver.database.pool.query(
-      'select copy_error from log_checkpoints where size = 3 and copied_at is null',
+      'select copy_error from log_checkpoints where size = 6 and copied_at is null',
     );
   expect((await errors()).rows).toEqual([{ copy_error: expect.any(String) }]);
   proxy.treat(() => undefined);

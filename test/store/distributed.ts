@@ -10,6 +10,7 @@ export const NOT_DISTRIBUTED: readonly string[] = [
   'job_cursors',
   'log_pending',
   'log_runs',
+  'log_late',
 ];
 
 /** A node of `explain (format json)`, as far as it is looked at. */
