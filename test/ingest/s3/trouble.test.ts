@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type Attempt, attemptOn, attemptOnQueue, ServiceTrouble } from '../../../ingest/s3/trouble.js';
+import type { S3Source } from '../../../store/s3-sources.js';
 import { startReceiver, type TestReceiver } from '../../harness/receiver.js';
 import { addS3Source, startS3, type TestS3 } from '../../harness/s3.js';
 import {
@@ -113,6 +115,9 @@ describe('a permission that is missing', () => {
     ['SignatureDoesNotMatch', 403, 'invalid_credentials'],
     ['ExpiredToken', 400, 'expired_credentials'],
     ['PermanentRedirect', 301, 'wrong_region'],
+    ['InvalidObjectState', 403, 'archived'],
+    ['KMS.DisabledException', 400, 'kms'],
+    ['InternalError', 500, 'server_error'],
   ])('or %s has a word of its own', async (code, status, expected) => {
     proxy.treat(() => ({ status, code }));
     const source = await add(code.toLowerCase());
@@ -162,5 +167,43 @@ describe('a server that is not there', () => {
     ]);
     await hasten(receiver, source);
     await settled(receiver, source, 1);
+  });
+});
+
+describe('what AWS refuses', () => {
+  const source = {
+    bucket: 'audit',
+    prefix: 'logs/',
+    region: 'eu-west-1',
+    roleARN: 'arn:aws:iam::111122223333:role/reader',
+    profile: null,
+    queueURL: 'https://sqs.us-gov-west-1.amazonaws.com/111122223333/objects',
+  } as unknown as S3Source & { queueURL: string };
+  const named = (error: object, attempt: Attempt) => new ServiceTrouble(error, attempt).trouble;
+
+  it('is named with the action and the ARN, in each partition', () => {
+    const denied = { name: 'AccessDenied', $metadata: { httpStatusCode: 403 } };
+    expect(named(denied, attemptOnQueue(source, 'sqs:ReceiveMessage'))).toEqual({
+      code: 'access_denied',
+      message: 'sqs:ReceiveMessage on arn:aws-us-gov:sqs:us-gov-west-1:111122223333:objects is not allowed',
+      hint: 'allow sqs:ReceiveMessage to the identity that whochanged uses (arn:aws:iam::111122223333:role/reader)',
+    });
+    const inChina = { ...source, region: 'cn-north-1' };
+    expect(named(denied, attemptOn(inChina, 'logs/a')).message).toBe(
+      's3:GetObject on arn:aws-cn:s3:::audit/logs/a is not allowed',
+    );
+    expect(named(denied, attemptOn(source)).message).toBe(
+      's3:ListBucket on arn:aws:s3:::audit is not allowed',
+    );
+  });
+
+  it('for want of credentials says where they were looked for', () => {
+    expect(
+      named({ name: 'CredentialsProviderError' }, attemptOn({ ...source, profile: 'ops' })),
+    ).toMatchObject({
+      code: 'no_credentials',
+      message:
+        'no AWS credentials for s3://audit/logs/ in the profile ops, to assume arn:aws:iam::111122223333:role/reader',
+    });
   });
 });
