@@ -43,9 +43,10 @@ export function readTextLine(record: ParsedRecord): Item {
 
 /**
  * The log file of a kube-apiserver's log backend, rotated or not: one audit.k8s.io Event a line
- * (k8s.io/apiserver/plugin/pkg/audit/log). RKE2 (/var/lib/rancher/rke2/server/logs/audit.log), k3s
- * (/var/lib/rancher/k3s/server/logs/audit.log) and OpenShift's kube-apiserver, openshift-apiserver and oauth-apiserver
- * (/var/log/*-apiserver/audit.log) write the same. Also what Firehose makes of CloudWatch's records when it extracts
+ * (k8s.io/apiserver/plugin/pkg/audit/log). The same is written by RKE2 (/var/lib/rancher/rke2/server/logs/audit.log) and k3s
+ * (/var/lib/rancher/k3s/server/logs/audit.log), as their hardening guides have it, and by OpenShift's kube-apiserver,
+ * openshift-apiserver and oauth-apiserver (/var/log/*-apiserver/audit.log; OpenShift, "Viewing audit logs"). Also what
+ * Firehose makes of CloudWatch's records when it extracts
  * their messages: Events without anything between them.
  */
 export const auditLog: FormatDefinition = {
