@@ -13,7 +13,7 @@ import { ArchiveError } from '../store/archive/segment-files.js';
 import { findSegments, recordSegmentError, removeSegment, type Segment } from '../store/archive/segments.js';
 import { sweepBodies } from '../store/archive/sweep-bodies.js';
 import { verifySegment, writeSegment } from '../store/archive/write-segment.js';
-import { truncateEmptyPartitions } from '../store/partitions.js';
+import { dropEmptyPartitions } from '../store/partitions.js';
 import type { Job, JobContext } from './job.js';
 import type { RetentionMetrics } from './retention-metrics.js';
 
@@ -52,7 +52,9 @@ export function retentionJob(options: RetentionOptions): Job {
         for (const cluster of clusters.rows) if (!signal.aborted) await run.archiveDue(cluster, due);
       }
       const thisMonth = now().toISOString();
-      await truncateEmptyPartitions(client, thisMonth);
+      const dropped = await dropEmptyPartitions(client, thisMonth);
+      if (dropped.length > 0)
+        context.log.info({ partitions: dropped }, 'partitions were dropped: all they held is archived');
       await run.measure();
       return { rows: run.finish() };
     },

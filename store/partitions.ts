@@ -6,8 +6,9 @@ const MIN_YEAR = 2015;
 const MAX_YEAR = 2100;
 const LOCK_KEY = 7_231_001;
 const LOCK_NOT_AVAILABLE = '55P03';
-/** What a partition without rows takes with its indexes, and some. */
-const EMPTY_BYTES = 1024 * 1024;
+const CHECK_VIOLATION = '23514';
+/** Who wants a table for itself keeps all others waiting who come after it. */
+const LOCK_WAIT_MS = 200;
 
 /** The month of a time in microseconds since the epoch, as months since year 0 UTC. */
 export function monthOf(micros: number): number {
@@ -16,7 +17,7 @@ export function monthOf(micros: number): number {
 }
 
 /** The name of a month's partition. */
-export function partitionOf(table: (typeof PARTITIONED)[number], month: number): string {
+export function partitionOf(table: (typeof PARTITIONED)[number] | '', month: number): string {
   return `${table}_${Math.floor(month / 12)}_${String((month % 12) + 1).padStart(2, '0')}`;
 }
 
@@ -36,45 +37,84 @@ export async function ensurePartitions(client: ClientBase, months: Iterable<numb
       const partition = partitionOf(table, month);
       const exists = await client.query(`select to_regclass('${partition}') is not null as yes`);
       if (exists.rows[0]?.yes) continue;
-      await client.query('begin');
+      const bounds = `for values from ('${monthStart(month)}') to ('${monthStart(month + 1)}')`;
       try {
-        await client.query('select pg_advisory_xact_lock($1)', [LOCK_KEY]);
-        await client.query(
-          `create table if not exists ${partition} partition of ${table}
-             for values from ('${monthStart(month)}') to ('${monthStart(month + 1)}')`,
+        await inPartitionLock(client, () =>
+          client.query(`create table if not exists ${partition} partition of ${table} ${bounds}`),
         );
-        await client.query('commit');
       } catch (error) {
-        await client.query('rollback');
-        throw error;
+        if ((error as { code?: string }).code !== CHECK_VIOLATION) throw error;
+        await inPartitionLock(client, () => splitFromDefault(client, table, month, bounds));
       }
     }
   }
 }
 
+/** Makes a partition of a month of which the default partition holds rows: they move into it. */
+async function splitFromDefault(
+  client: ClientBase,
+  table: (typeof PARTITIONED)[number],
+  month: number,
+  bounds: string,
+): Promise<void> {
+  const partition = partitionOf(table, month);
+  const exists = await client.query<{ yes: boolean }>(
+    `select to_regclass('${partition}') is not null as yes`,
+  );
+  if (exists.rows[0]?.yes) return;
+  // Nobody writes rows of that month meanwhile.
+  await client.query(`lock table only ${table} in share row exclusive mode`);
+  await client.query(`create table ${partition} (like ${table} including defaults including constraints)`);
+  await client.query(
+    `with moved as (delete from ${table}_default where at >= $1 and at < $2 returning *)
+     insert into ${partition} select * from moved`,
+    [monthStart(month), monthStart(month + 1)],
+  );
+  await client.query(`alter table ${table} attach partition ${partition} ${bounds}`);
+}
+
+/** Does some work in a transaction while no other process makes or drops partitions. */
+async function inPartitionLock(client: ClientBase, work: () => Promise<unknown>): Promise<void> {
+  await client.query('begin');
+  try {
+    await client.query('select pg_advisory_xact_lock($1)', [LOCK_KEY]);
+    await work();
+    await client.query('commit');
+  } catch (error) {
+    await client.query('rollback').catch(() => undefined);
+    throw error;
+  }
+}
+
 /**
- * Gives the space of months back that are over and hold no row any more. They stay as partitions, since ingest knows them
- * to be there. One whose lock can't be had at once waits for another time. Returns the names of those emptied.
+ * Drops the partitions of months that are over and hold no row any more: all they held was archived. The table's lock is
+ * waited for so briefly that writers hardly notice; where it can't be had, the partition waits for another time. A writer
+ * that believes it to be there goes on into the default partition, which ensurePartitions takes its rows from. The month
+ * before `before` stays, since its rows may still be on their way. Returns the names of those dropped.
  */
-export async function truncateEmptyPartitions(client: ClientBase, before: string): Promise<string[]> {
-  const emptied: string[] = [];
+export async function dropEmptyPartitions(client: ClientBase, before: string): Promise<string[]> {
+  const dropped: string[] = [];
+  const kept = partitionOf('', monthOf(Date.parse(before) * 1000) - 1);
   for (const table of PARTITIONED) {
     const { rows } = await client.query<{ name: string }>(
       `select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid
-        where i.inhparent = $1::regclass and c.relname < $2 and c.relname ~ '_\\d{4}_\\d{2}$' and pg_total_relation_size(c.oid) > $3`,
-      [table, partitionOf(table, monthOf(Date.parse(before) * 1000)), EMPTY_BYTES],
+        where i.inhparent = $1::regclass and c.relname < $2 and c.relname ~ '_\\d{4}_\\d{2}$' order by 1`,
+      [table, `${table}${kept}`],
     );
     for (const { name } of rows) {
-      // A look without a lock first: most that are large hold rows.
+      // A look without a lock first: most hold rows.
       if ((await client.query(`select from ${name} limit 1`)).rowCount !== 0) continue;
       await client.query('begin');
       try {
-        await client.query(`set local lock_timeout = '1s'`);
+        await client.query(`set local lock_timeout = '${LOCK_WAIT_MS}ms'`);
+        await client.query('select pg_advisory_xact_lock($1)', [LOCK_KEY]);
+        // In the order in which writers take them.
+        await client.query(`lock table only ${table} in access exclusive mode`);
         await client.query(`lock table ${name} in access exclusive mode`);
         const { rowCount } = await client.query(`select from ${name} limit 1`);
         if (rowCount === 0) {
-          await client.query(`truncate ${name}`);
-          emptied.push(name);
+          await client.query(`drop table ${name}`);
+          dropped.push(name);
         }
         await client.query('commit');
       } catch (error) {
@@ -83,5 +123,5 @@ export async function truncateEmptyPartitions(client: ClientBase, before: string
       }
     }
   }
-  return emptied;
+  return dropped;
 }

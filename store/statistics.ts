@@ -35,8 +35,13 @@ export class FirstStatistics {
     for (const [month, rows] of this.#months) {
       if (rows < MIN_ROWS) continue;
       this.#months.delete(month);
-      const tables = [partitionOf('events', month), partitionOf('changes', month), ...SHARED_TABLES];
-      await client.query(`analyze ${tables.join(', ')}`);
+      const partitions = [partitionOf('events', month), partitionOf('changes', month)];
+      // Retention may have dropped one meanwhile.
+      const { rows: there } = await client.query<{ name: string }>(
+        'select name from unnest($1::text[]) as p (name) where to_regclass(name) is not null',
+        [partitions],
+      );
+      await client.query(`analyze ${[...there.map(({ name }) => name), ...SHARED_TABLES].join(', ')}`);
     }
   }
 }

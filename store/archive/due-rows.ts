@@ -49,6 +49,9 @@ const IN_FORCE = `(c.after_certainty is not null and not c.deleted and not exist
 /**
  * Events that may leave: of these classes and this time, under no hold, and with no change that is of another class, under
  * a hold or in force. Those of segments that are on their way, or loaded for a question, are theirs. Oldest first.
+ *
+ * `offset 0` keeps the changes from being joined as a whole: that would tell of every change of the cluster whether it is
+ * in force, for each segment anew, and this of those at hand only.
  */
 export async function findDueEvents(client: ClientBase, question: DueQuestion): Promise<Row[]> {
   const { rows } = await client.query<Row>(
@@ -56,7 +59,7 @@ export async function findDueEvents(client: ClientBase, question: DueQuestion): 
       where e.cluster_id = $1 and e.at >= $2 and e.at < $3 and e.class = any($4::event_class[])
         and not ${HELD_EVENT}
         and not exists (select from changes c ${CHANGE_USERS} where ${ITS_CHANGES}
-                           and (c.class <> all($4::event_class[]) or ${IN_FORCE} or ${HELD_CHANGE}))
+                           and (c.class <> all($4::event_class[]) or ${IN_FORCE} or ${HELD_CHANGE}) offset 0)
         and not exists (select from archive_segments s
                          where s.cluster_id = e.cluster_id and s.state <> 'archived' and e.class = any(s.classes)
                            and e.at >= s.since and e.at < s.until and e.seq >= s.seq_from and e.seq < s.seq_to)
