@@ -125,6 +125,8 @@ describe.skipIf(!ASKED)('the walk', () => {
     const quarter = 'since=2026-01-01T00:00:00Z&until=2026-04-01T00:00:00Z';
     await look.visit(`/approvals?${quarter}`);
     await take(look.page, 'approvals', 620);
+    await look.visit(`/reports?control=soc2-cc8.1&${quarter}`);
+    await take(look.page, 'reports', 800);
     const file = join(folder, 'q1.html');
     const period = ['--since', '2026-01-01T00:00:00Z', '--until', '2026-04-01T00:00:00Z'];
     expect((await judged.cli(['report', 'soc2-cc8.1', ...period, '--file', file])).code).toBe(0);

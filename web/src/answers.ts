@@ -3,6 +3,7 @@ import type { DriftItem } from '../../api/drift-schema.ts';
 import type { AlertItem } from '../../api/routes/alerts.ts';
 import type { LinkItem, VerdictItem } from '../../api/verdict-schema.ts';
 import type { Control } from '../../core/report/controls.ts';
+import type { ReportGap } from '../../core/report/gap.ts';
 import type { Report as MadeReport } from '../../core/report/report.ts';
 
 export type Change = ChangeItem;
@@ -36,15 +37,7 @@ export interface ChangeDetail extends Change {
 export type Evidence = VerdictItem['evidence'][number];
 
 /** GET /v1/gaps */
-export interface Gap {
-  id: string;
-  cluster: string;
-  source: string;
-  cause: string;
-  since: string;
-  until: string;
-  missing?: number;
-}
+export type Gap = ReportGap;
 
 /** GET /v1/changes/density */
 export interface Density {
