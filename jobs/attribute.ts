@@ -11,15 +11,15 @@ import {
   upsertAttributions,
 } from '../store/attribution.js';
 import { gatherCases } from '../store/attribution-evidence.js';
-import { BodyCache } from '../store/body-cache.js';
+import type { BodyCache } from '../store/body-cache.js';
 import { type RecordedRow, recordedChange } from '../store/recorded-changes.js';
+import { openJobBodies } from './body-cache.js';
 import type { Job, JobContext, JobLog } from './job.js';
 
 /** Changes looked at per transaction. */
 const BATCH = 1000;
 /** Old attributions looked at again per run; the rest waits for the next one. */
 const MAX_RETRIES = 500;
-const BODY_CACHE_BYTES = 16 * 1024 * 1024;
 
 const NAME = 'attribute';
 
@@ -27,8 +27,7 @@ const NAME = 'attribute';
  * Traces new changes by controllers to their root and to what set them off. Each cluster's cursor on `seq` moves with
  * the attributions in one transaction, so that a run may break off anywhere.
  */
-export function attributeJob(): Job {
-  const bodyCache = new BodyCache(BODY_CACHE_BYTES);
+export function attributeJob(bodyCache: BodyCache = openJobBodies()): Job {
   return {
     name: NAME,
     schedule: '*/2 * * * * *',

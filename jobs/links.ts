@@ -2,7 +2,7 @@ import { findLinks } from '../core/links/find-links.js';
 import { writesAsPerson } from '../core/verdict/evaluate.js';
 import { actorOf } from '../core/verdict/policy-match.js';
 import { findClusterIDs, moveCursor, readCursor } from '../store/attribution.js';
-import { BodyCache } from '../store/body-cache.js';
+import type { BodyCache } from '../store/body-cache.js';
 import type { LoadedPolicy } from '../store/policies.js';
 import { recordControllers } from '../store/verdicts/controller-records.js';
 import { findLinksDue, markLinksDue } from '../store/verdicts/late-evidence.js';
@@ -16,6 +16,7 @@ import {
   type SubjectRow,
 } from '../store/verdicts/subjects.js';
 import { dropVerdictsDue } from '../store/verdicts/verdicts.js';
+import { openJobBodies } from './body-cache.js';
 import type { Job, JobContext } from './job.js';
 import { inTransaction } from './transaction.js';
 
@@ -23,14 +24,12 @@ const NAME = 'links';
 /** The job whose attributions links follow. */
 const ATTRIBUTE = 'attribute';
 const BATCH = 1000;
-const BODY_CACHE_BYTES = 16 * 1024 * 1024;
 
 /**
  * Ties new changes to commits, and those again whose application told more of its syncs since. Each cluster's cursor on
  * `seq` moves with the links in one transaction, so that a run may break off anywhere. It stays behind attribution.
  */
-export function linksJob(policy: () => Promise<LoadedPolicy>): Job {
-  const bodyCache = new BodyCache(BODY_CACHE_BYTES);
+export function linksJob(policy: () => Promise<LoadedPolicy>, bodyCache: BodyCache = openJobBodies()): Job {
   return {
     name: NAME,
     schedule: '*/5 * * * * *',

@@ -1,5 +1,5 @@
 import { findClusterIDs } from '../store/attribution.js';
-import { BodyCache } from '../store/body-cache.js';
+import type { BodyCache } from '../store/body-cache.js';
 import { type LoadedPolicy, recordPolicy } from '../store/policies.js';
 import { type GitAnswers, recordEquivalences } from '../store/verdicts/commit-facts.js';
 import { recordRanges } from '../store/verdicts/commit-ranges.js';
@@ -8,11 +8,11 @@ import { markVerdictsDue } from '../store/verdicts/late-evidence.js';
 import { Graphs } from '../store/verdicts/repositories.js';
 import { findSubjects } from '../store/verdicts/subjects.js';
 import { appendVerdicts, dropVerdictsDue, findDueVerdicts } from '../store/verdicts/verdicts.js';
+import { openJobBodies } from './body-cache.js';
 import type { Job, JobContext } from './job.js';
 import { inTransaction } from './transaction.js';
 
 const BATCH = 1000;
-const BODY_CACHE_BYTES = 16 * 1024 * 1024;
 
 /** What verdicts are made with, beside the store. */
 export interface VerdictMeans {
@@ -26,8 +26,7 @@ export interface VerdictMeans {
  * Gives a verdict to each change that waits for one: new ones, those whose evidence changed, and those whose time for
  * late evidence is over. Verdicts are appended; equal ones are not repeated.
  */
-export function verdictsJob(means: VerdictMeans): Job {
-  const bodyCache = new BodyCache(BODY_CACHE_BYTES);
+export function verdictsJob(means: VerdictMeans, bodyCache: BodyCache = openJobBodies()): Job {
   const graphs = new Graphs();
   return {
     name: 'verdicts',

@@ -8,6 +8,7 @@ import { createAlertMetrics } from '../jobs/alerts/metrics.js';
 import { pruneAlertsJob } from '../jobs/alerts/prune-alerts.js';
 import { raiseAlertsJob } from '../jobs/alerts/raise-alerts.js';
 import { attributeJob } from '../jobs/attribute.js';
+import { openJobBodies } from '../jobs/body-cache.js';
 import { copyCheckpointsJob, createCheckpointCopyMetrics } from '../jobs/checkpoint-copies.js';
 import { findGapsJob } from '../jobs/completeness/find-gaps.js';
 import { createCompletenessMetrics } from '../jobs/completeness/metrics.js';
@@ -29,6 +30,7 @@ import { JobRunner } from '../jobs/runner.js';
 import { settleOutcomesJob } from '../jobs/settle-outcomes.js';
 import { verdictsJob } from '../jobs/verdicts.js';
 import type { S3Archive } from '../store/archive/files.js';
+import type { BodyCache } from '../store/body-cache.js';
 import { createPool } from '../store/database.js';
 import type { S3Clients } from '../store/s3-client.js';
 import type { openAlerts } from './alerts-file.js';
@@ -59,6 +61,11 @@ interface SharedParts {
   pageURL: () => string;
 }
 
+/** What jobs share with each other, besides. */
+interface JobParts extends SharedParts {
+  bodies: BodyCache;
+}
+
 /** What runs on a schedule. Starts once Postgres is there. */
 export async function startJobs(
   config: Config,
@@ -75,9 +82,10 @@ export async function startJobs(
   pool.on('error', (error) => log.warn({ err: error }, 'a job lost its connection to Postgres'));
   const poke = (name: string) => runner.poke(name);
   const signer = { origin: config.log.origin, privateKey: await loadOrCreateLogKey(config.log.keyFile) };
+  const parts = { ...shared, bodies: openJobBodies() };
   const jobs = [
-    ...ownJobs(config, signer, shared, registry),
-    ...configuredJobs(config, shared, registry, poke),
+    ...ownJobs(config, signer, parts, registry),
+    ...configuredJobs(config, parts, registry, poke),
   ];
   const runner = new JobRunner({ pool, jobs, log, registry });
   store.ready.then(
@@ -98,7 +106,7 @@ export async function startJobs(
 function ownJobs(
   config: Config,
   signer: Parameters<typeof checkpointJob>[0],
-  { judging, redaction }: SharedParts,
+  { judging, redaction, bodies }: JobParts,
   registry: Registry,
 ): Job[] {
   const places = credentialPlaces(config);
@@ -113,9 +121,9 @@ function ownJobs(
     sampleCountersJob(places, completeness),
     writeCanariesJob(places, completeness),
     findGapsJob(completeness),
-    attributeJob(),
-    linksJob(judging.policy),
-    verdictsJob(judging),
+    attributeJob(bodies),
+    linksJob(judging.policy, bodies),
+    verdictsJob(judging, bodies),
     linkDecisionsJob(),
     syncHostsJob({ credentials: places, syncSeconds: config.hostSyncSeconds, registry }),
     fetchRepos(config, redaction, registry),
@@ -125,7 +133,7 @@ function ownJobs(
 /** The jobs of what is only there where somebody configured it. */
 function configuredJobs(
   config: Config,
-  { alerts, archive, s3, pageURL }: SharedParts,
+  { alerts, archive, s3, pageURL, bodies }: JobParts,
   registry: Registry,
   poke: (name: string) => void,
 ): Job[] {
@@ -142,7 +150,7 @@ function configuredJobs(
   if (alerts) {
     const metrics = createAlertMetrics(registry);
     jobs.push(
-      raiseAlertsJob({ alerts, metrics, raised: () => poke('deliver-alerts') }),
+      raiseAlertsJob({ alerts, metrics, raised: () => poke('deliver-alerts') }, bodies),
       deliverAlertsJob({ alerts, credentials, metrics, pageURL }),
     );
   }

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { ClientBase, Pool } from 'pg';
-import { BatchBodies, BodyCache } from './body-cache.js';
+import { BatchBodies, BodyCache, ParsedBodies } from './body-cache.js';
 import { appendChanges } from './changes-writer.js';
 import { beginNumbered } from './cluster-lock.js';
 import { CopyRows, copyRows } from './copy.js';
@@ -44,11 +44,12 @@ export class Ledger {
   readonly #caches = new Map<number, ClusterCache>();
   readonly #months = new Set<number>();
   readonly #statistics = new FirstStatistics();
-  readonly #bodyCacheBytes: number;
+  /** Of all clusters. */
+  readonly #parsedBodies: ParsedBodies;
 
   constructor(pool: Pool, options: { bodyCacheBytes: number }) {
     this.#pool = pool;
-    this.#bodyCacheBytes = options.bodyCacheBytes;
+    this.#parsedBodies = new ParsedBodies(options.bodyCacheBytes);
   }
 
   /**
@@ -107,7 +108,7 @@ export class Ledger {
     const { firstSeq, bodiesEpoch } = await beginNumbered(client, clusterID);
     if (cache.bodiesEpoch !== bodiesEpoch) {
       // Bodies that were known to be there may be gone.
-      cache.bodies = new BodyCache(this.#bodyCacheBytes);
+      cache.bodies = new BodyCache(this.#parsedBodies);
       cache.bodiesEpoch = bodiesEpoch;
     }
     const known = await findKnownEvents(
@@ -176,7 +177,7 @@ export class Ledger {
       cache = {
         ids: new DictionaryIDs(),
         entries: new KnownEntries(),
-        bodies: new BodyCache(this.#bodyCacheBytes),
+        bodies: new BodyCache(this.#parsedBodies),
         bodiesEpoch: undefined,
       };
       this.#caches.set(clusterID, cache);

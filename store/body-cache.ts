@@ -15,36 +15,62 @@ interface Cached {
 }
 
 /**
- * Bodies by digest for one cluster's writer: parsed ones it is likely to need again, and which digests the store is
- * known to have. Content-addressed, so it never goes stale. Cached values must not be mutated.
+ * Memory for parsed bodies, which any number of caches share: those that were needed last, up to so many bytes of JSON
+ * text. Parsed they take about 1.8 times that.
  */
-export class BodyCache {
+export class ParsedBodies {
   readonly #maxBytes: number;
   #bytes = 0;
   readonly #parsed = new Map<string, Cached>();
-  #stored = new Set<string>();
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
 
-  get(digest: string): Json | undefined {
-    const cached = this.#parsed.get(digest);
+  get(key: string): Json | undefined {
+    const cached = this.#parsed.get(key);
     if (!cached) return undefined;
-    this.#parsed.delete(digest);
-    this.#parsed.set(digest, cached);
+    this.#parsed.delete(key);
+    this.#parsed.set(key, cached);
     return cached.value;
   }
 
-  put(digest: string, value: Json, size: number): void {
-    if (this.#parsed.has(digest) || size > this.#maxBytes / 8) return;
-    this.#parsed.set(digest, { value, size });
+  /** @param size of the JSON text, in bytes */
+  put(key: string, value: Json, size: number): void {
+    if (this.#parsed.has(key) || size > this.#maxBytes / 8) return;
+    this.#parsed.set(key, { value, size });
     this.#bytes += size;
     for (const [oldest, cached] of this.#parsed) {
       if (this.#bytes <= this.#maxBytes) break;
       this.#parsed.delete(oldest);
       this.#bytes -= cached.size;
     }
+  }
+}
+
+let caches = 0;
+
+/**
+ * Bodies by digest: parsed ones that are likely to be needed again, and which digests the store is known to have. A writer
+ * has one for each cluster, all over one memory, so that many clusters take no more of it than one. Content-addressed, so
+ * it never goes stale; what was swept from the store is forgotten with the cache. Cached values must not be mutated.
+ */
+export class BodyCache {
+  readonly #parsed: ParsedBodies;
+  /** Keeps its bodies apart from other caches' in the memory they share: one may know of a body that another's store lost. */
+  readonly #own = `${++caches} `;
+  #stored = new Set<string>();
+
+  constructor(parsed: ParsedBodies) {
+    this.#parsed = parsed;
+  }
+
+  get(digest: string): Json | undefined {
+    return this.#parsed.get(this.#own + digest);
+  }
+
+  put(digest: string, value: Json, size: number): void {
+    this.#parsed.put(this.#own + digest, value, size);
   }
 
   /** Loads these digests into the answer, from memory or from the store. Digests that aren't there are left out. */

@@ -12,13 +12,13 @@ import { recordMatches } from '../../store/alerts/record-alerts.js';
 import { endStates, findGapMatches, findSilentSources } from '../../store/alerts/states.js';
 import type { RowSubject } from '../../store/alerts/subjects.js';
 import { findClusterIDs } from '../../store/attribution.js';
-import { BodyCache } from '../../store/body-cache.js';
+import type { BodyCache } from '../../store/body-cache.js';
+import { openJobBodies } from '../body-cache.js';
 import type { Job, JobContext } from '../job.js';
 import { inTransaction } from '../transaction.js';
 import type { AlertMetrics } from './metrics.js';
 
 const BATCH = 1000;
-const BODY_CACHE_BYTES = 16 * 1024 * 1024;
 
 export interface RaiseMeans {
   /** Asked at each run, since the file is read again when it changes. */
@@ -33,8 +33,8 @@ export interface RaiseMeans {
  * stand, and raises alerts. The cursor moves with the alerts in one transaction, so that nothing is alerted twice or not
  * at all, wherever a run breaks off.
  */
-export function raiseAlertsJob(means: RaiseMeans): Job {
-  const matching: MatchingMeans = { bodyCache: new BodyCache(BODY_CACHE_BYTES), seen: new Map() };
+export function raiseAlertsJob(means: RaiseMeans, bodyCache: BodyCache = openJobBodies()): Job {
+  const matching: MatchingMeans = { bodyCache, seen: new Map() };
   return {
     name: 'raise-alerts',
     schedule: '*/5 * * * * *',

@@ -3,7 +3,7 @@ import Cursor from 'pg-cursor';
 import { countingAlert, type Gathered } from '../../core/alerts/gather.js';
 import type { AlertRule } from '../../core/alerts/rule.js';
 import { parseMicros } from '../../core/timestamp.js';
-import { BodyCache } from '../body-cache.js';
+import { BodyCache, ParsedBodies } from '../body-cache.js';
 import { findMatches, type Match, type MatchingMeans } from './find-matches.js';
 import { findGapMatches } from './states.js';
 import { compiled, type SubjectRow, subjectStatement } from './subjects.js';
@@ -63,7 +63,10 @@ export async function* testAlerts(
     for (const subject of ['event', 'change', 'verdict'] as const) {
       const own = rules.filter(({ on }) => on === subject);
       if (own.length === 0) continue;
-      const means: MatchingMeans = { bodyCache: new BodyCache(BODY_CACHE_BYTES), seen: new Map() };
+      const means: MatchingMeans = {
+        bodyCache: new BodyCache(new ParsedBodies(BODY_CACHE_BYTES)),
+        seen: new Map(),
+      };
       const statement = compiled(subjectStatement(subject, cluster.id, own, span));
       for await (const { batch, client } of batches(pool, statement)) {
         rows += batch.length;

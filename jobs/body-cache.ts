@@ -1,0 +1,11 @@
+import { BodyCache, ParsedBodies } from '../store/body-cache.js';
+
+const BODY_CACHE_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Bodies for jobs. Attribution, links, verdicts and alerts look at the same changes soon after one another, so a process
+ * gives them one to share: what the first has read, the others have at hand, and it takes the memory of one.
+ */
+export function openJobBodies(): BodyCache {
+  return new BodyCache(new ParsedBodies(BODY_CACHE_BYTES));
+}
