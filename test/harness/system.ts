@@ -1,10 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { programArguments } from './program.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
-const SOURCES = ['api', 'core', 'ingest', 'jobs', 'main', 'migrations', 'store'];
 /** Only a ceiling: a machine that is busy with other things takes its time. */
 const START_MS = 120_000;
 
@@ -18,33 +17,13 @@ export interface RunningSystem {
   kill(): Promise<void>;
 }
 
-let built: boolean | undefined;
-
-/** Whether what is built is newer than all that it was built from: it starts in half the time. */
-function isBuilt(): boolean {
-  built ??= newerThanSources(join(ROOT, 'dist/main/main.js'));
-  return built;
-}
-
-function newerThanSources(program: string): boolean {
-  if (!existsSync(program)) return false;
-  const { mtimeMs } = statSync(program);
-  return SOURCES.every((folder) =>
-    readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' }).every(
-      (file) => statSync(join(ROOT, folder, file)).mtimeMs <= mtimeMs,
-    ),
-  );
-}
-
 /** Starts the real program in a process of its own, on free ports, and waits until it serves. */
 export async function startSystem(
   dataDir: string,
   environment: Record<string, string> = {},
-  from: 'sources' | 'build' = isBuilt() ? 'build' : 'sources',
+  from?: 'sources' | 'build',
 ): Promise<RunningSystem> {
-  const program =
-    from === 'build' ? [join(ROOT, 'dist/main/main.js')] : ['--import', 'tsx', join(ROOT, 'main/main.ts')];
-  const child = spawn(process.execPath, program, {
+  const child = spawn(process.execPath, programArguments('main/main', from), {
     cwd: ROOT,
     env: {
       ...process.env,

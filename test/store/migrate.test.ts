@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { migrate, migrationsFolder } from '../../store/migrate.js';
 import { createEmptyDatabase, type TestDatabase } from '../harness/database.js';
+import { programArguments } from '../harness/program.js';
 
 let database: TestDatabase;
 let folder: string;
@@ -114,21 +115,17 @@ describe('migrate', () => {
     await migrate(database.pool);
     await database.pool.query("update schema_migrations set sha256 = 'other' where name = '001-ledger.sql'");
     const dataDir = join(folder, 'data');
-    const child = spawn(
-      process.execPath,
-      ['--import', 'tsx', join(import.meta.dirname, '../../main/main.ts')],
-      {
-        env: {
-          ...process.env,
-          WHOCHANGED_DATA_DIR: dataDir,
-          WHOCHANGED_HTTP_PORT: '0',
-          WHOCHANGED_HTTPS_PORT: '0',
-          WHOCHANGED_HTTPS_HOST: '127.0.0.1',
-          DATABASE_URL: database.url,
-        },
-        stdio: ['ignore', 'ignore', 'pipe'],
+    const child = spawn(process.execPath, programArguments('main/main'), {
+      env: {
+        ...process.env,
+        WHOCHANGED_DATA_DIR: dataDir,
+        WHOCHANGED_HTTP_PORT: '0',
+        WHOCHANGED_HTTPS_PORT: '0',
+        WHOCHANGED_HTTPS_HOST: '127.0.0.1',
+        DATABASE_URL: database.url,
       },
-    );
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     let said = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       said += text;

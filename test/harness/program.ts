@@ -1,0 +1,31 @@
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+
+const ROOT = join(import.meta.dirname, '../..');
+const SOURCES = ['api', 'core', 'ingest', 'jobs', 'main', 'migrations', 'store', 'verify'];
+
+let built: boolean | undefined;
+
+/** Whether what is built is newer than all that it was built from: it starts in half the time, and in a third of the CPU. */
+function isBuilt(): boolean {
+  built ??= newerThanSources(join(ROOT, 'dist/main/main.js'));
+  return built;
+}
+
+function newerThanSources(program: string): boolean {
+  if (!existsSync(program)) return false;
+  const { mtimeMs } = statSync(program);
+  return SOURCES.every((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' }).every(
+      (file) => statSync(join(ROOT, folder, file)).mtimeMs <= mtimeMs,
+    ),
+  );
+}
+
+/** What node is to be started with to run a program of ours, named by its source without `.ts`: as built, or compiled on its way. */
+export function programArguments(
+  name: 'main/main' | 'verify/whochanged-verify',
+  from: 'sources' | 'build' = isBuilt() ? 'build' : 'sources',
+): string[] {
+  return from === 'build' ? [join(ROOT, `dist/${name}.js`)] : ['--import', 'tsx', join(ROOT, `${name}.ts`)];
+}
