@@ -1,4 +1,4 @@
-import { createHash, generateKeyPairSync } from 'node:crypto';
+import { createHash, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,7 +23,8 @@ import { send } from './send.js';
  * `npm run bench:proof-log -- [sessions] [rounds] [leaves]`
  * What the proof log costs ingest: the same sessions sent in turn to two whochangeds, one of which leaves the log out
  * (its writer hands nothing to the sequencer), and what sequencing them then takes. Then how long an inclusion proof
- * takes in a log of that many leaves, which are made anew, put in by COPY, and proven against their checkpoint.
+ * takes in a log of that many leaves, which are put in by COPY, and proven against their checkpoint: those that are asked
+ * for are made anew, the hashes of the others are random bytes. Without sessions only the proofs are measured.
  */
 const sessions = Number(process.argv[2] ?? 4);
 const rounds = Number(process.argv[3] ?? 4);
@@ -133,7 +134,15 @@ function leafAt(index: number): Leaf {
   return { type: 'event', cluster: 'bench', origin: 'bench', seq: index + 1, at: index * 1000, digest };
 }
 
-async function fillLog(pool: Pool): Promise<void> {
+/** Hashes of the leaves from one place on: real ones of those that will be proven. */
+function hashesFrom(start: number, count: number, proven: ReadonlySet<number>): Buffer[] {
+  const random = randomBytes(count * 32);
+  return Array.from({ length: count }, (_, i) =>
+    proven.has(start + i) ? leafHash(leafAt(start + i)) : random.subarray(i * 32, (i + 1) * 32),
+  );
+}
+
+async function fillLog(pool: Pool, proven: ReadonlySet<number>): Promise<void> {
   const client = await pool.connect();
   let edge = new Map<string, Buffer>();
   const line = ({ level, index, hashes }: ChangedTile) =>
@@ -141,11 +150,7 @@ async function fillLog(pool: Pool): Promise<void> {
   async function* tiles(): AsyncGenerator<string> {
     for (let size = 0; size < leaves; ) {
       const count = Math.min(CHUNK, leaves - size);
-      const changed = growTiles(
-        size,
-        edge,
-        Array.from({ length: count }, (_, i) => leafHash(leafAt(size + i))),
-      );
+      const changed = growTiles(size, edge, hashesFrom(size, count, proven));
       size += count;
       const partial = new Set(edgeOf(size).map(tileKey));
       const kept = new Map<string, Buffer>();
@@ -182,7 +187,8 @@ async function measureProofs(): Promise<void> {
   const { pool } = target;
   const keys = generateKeyPairSync('ed25519');
   const origin = 'bench/log';
-  await fillLog(pool);
+  const indices = Array.from({ length: PROOFS }, () => Math.floor(Math.random() * leaves));
+  await fillLog(pool, new Set(indices));
   const { size, root } = await readTreeHead(pool);
   const text = formatCheckpoint({ origin, size, root, extensions: [] });
   const note = `${text}\n${signNote(text, origin, keys.privateKey)}`;
@@ -190,13 +196,13 @@ async function measureProofs(): Promise<void> {
   const client = await pool.connect();
   const times: number[] = [];
   let micros = 0;
-  for (let n = 0; n < PROOFS; n++) {
+  for (const [n, index] of indices.entries()) {
     if (n === 100) {
       // The first ones fill caches.
       times.length = 0;
       micros = 0;
     }
-    const leaf = leafAt(Math.floor(Math.random() * leaves));
+    const leaf = leafAt(index);
     const started = performance.now();
     const before = process.cpuUsage();
     const { file } = await proveLeaf(client, 1, leaf);
@@ -220,5 +226,5 @@ async function measureProofs(): Promise<void> {
 console.log(
   `${cpus().length} cores (${cpus()[0]?.model}), load ${loadavg()[0]!.toFixed(1)}, Node ${process.version}`,
 );
-await measureOverhead();
+if (sessions > 0) await measureOverhead();
 await measureProofs();
