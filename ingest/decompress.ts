@@ -67,11 +67,13 @@ async function* decoded(reader: PieceReader, packing: Packing, open: () => Decod
         if (piece !== undefined && result.taken === undefined) continue;
         // On by one byte at least, or the same place would be found again.
         failedAt = Math.max(at + (result.taken ?? 0), start + 1);
-        const window =
-          failure !== undefined && mayReread > 0 ? recent.behind(start + 1, reader.position) : undefined;
-        const intact = window && (await findIntact(window, packing, open, piece === undefined));
+        let intact: Buffer | undefined;
+        if (failure !== undefined && mayReread > 0) {
+          const window = recent.behind(start + 1, reader.position);
+          mayReread -= window.length;
+          intact = await findIntact(window, packing, open, piece === undefined);
+        }
         if (intact) {
-          mayReread -= intact.length;
           reader.unread(intact);
         } else if (piece !== undefined) {
           reader.unread(piece.subarray(failedAt - at));

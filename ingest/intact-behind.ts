@@ -8,6 +8,8 @@ const LOOK_BACK_BYTES = 160 * 1024;
 /** Places that are tried, from the last one on, and how many in a row may be none. */
 const MAX_TRIALS = 256;
 const MAX_MISSES = 3;
+/** What all trials of one place may give. Data can be made that becomes a thousand times as much. */
+const MAX_TRIAL_OUTPUT_BYTES = 256 * 1024 * 1024;
 
 /** The last bytes that were handed to a decoder. */
 export class RecentBytes {
@@ -43,9 +45,10 @@ export async function findIntact(
   for (let at = nextStart(window, packing); at >= 0; at = nextStart(window, packing, at + 1)) starts.push(at);
   let found: Buffer | undefined;
   let misses = 0;
+  const budget = { bytes: MAX_TRIAL_OUTPUT_BYTES };
   for (const at of starts.reverse().slice(0, MAX_TRIALS)) {
     const rest = window.subarray(at);
-    if (await isIntact(rest, open(), ended)) {
+    if (await isIntact(rest, open(), ended, budget)) {
       found = rest;
       misses = 0;
     } else if (++misses > MAX_MISSES) break;
@@ -54,10 +57,17 @@ export async function findIntact(
 }
 
 /** Whether nothing in these bytes is wrong, as far as they go. */
-async function isIntact(bytes: Buffer, decoder: Decoder, ended: boolean): Promise<boolean> {
+async function isIntact(
+  bytes: Buffer,
+  decoder: Decoder,
+  ended: boolean,
+  budget: { bytes: number },
+): Promise<boolean> {
   try {
     for (let at = 0; at < bytes.length; at += decoder.sliceBytes) {
-      const { failure, taken } = await decoder.push(bytes.subarray(at, at + decoder.sliceBytes));
+      const { output, failure, taken } = await decoder.push(bytes.subarray(at, at + decoder.sliceBytes));
+      for (const piece of output) budget.bytes -= piece.length;
+      if (budget.bytes < 0) return false;
       if (failure !== undefined) return false;
       // It is over, and something else follows.
       if (taken !== undefined) return true;

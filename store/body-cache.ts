@@ -7,7 +7,7 @@ import { CopyRows, copyRows } from './copy.js';
 const COLUMNS = ['cluster_id', 'digest', 'size', 'encoding', 'content'] as const;
 
 /** Digests that are known to be in the store: what is forgotten is asked for, so these needn't be many. */
-const MAX_STORED = 50_000;
+const MAX_STORED = 25_000;
 
 interface Cached {
   value: Json;

@@ -21,7 +21,7 @@ export class KnownEntries {
 }
 
 /** What is forgotten is inserted again, to no effect. */
-const MAX_KNOWN = 50_000;
+const MAX_KNOWN = 25_000;
 
 function confirm<T>(known: Set<T>, ids: Iterable<T>): void {
   if (known.size > MAX_KNOWN) known.clear();

@@ -6,7 +6,8 @@ import { parseUserAgent } from '../core/user-agent.js';
 export const DECISION = 'authorization.k8s.io/decision';
 export const REASON = 'authorization.k8s.io/reason';
 
-const MAX_CACHED_IDS = 100_000;
+/** What is forgotten is computed again. A key is a whole user as text, so that many of them would be megabytes. */
+const MAX_CACHED_IDS = 20_000;
 
 /** What the rows of events and changes refer to by id. */
 export interface EntryIDs {
