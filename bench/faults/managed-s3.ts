@@ -4,8 +4,8 @@ import { gzipSync } from 'node:zlib';
 import { CreateBucketCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { memoryOf, pause } from '../../test/harness/process-group.js';
 import { CREDENTIALS } from '../../test/harness/s3.js';
+import { startTcpProxy, type TcpProxy } from '../../test/harness/tcp-proxy.js';
 import type { Traffic } from '../traffic.js';
-import { startTcpProxy, type TcpProxy } from './tcp-proxy.js';
 
 const BUCKET = 'audit';
 /** Events in an object. */

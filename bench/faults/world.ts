@@ -11,11 +11,11 @@ import { createPool } from '../../store/database.js';
 import { pause } from '../../test/harness/process-group.js';
 import { CREDENTIALS } from '../../test/harness/s3.js';
 import { webhookToken } from '../../test/harness/system.js';
+import { startTcpProxy, type TcpProxy } from '../../test/harness/tcp-proxy.js';
 import { Traffic } from '../traffic.js';
 import { Load } from './load.js';
 import { ManagedS3 } from './managed-s3.js';
 import { Replica } from './replica.js';
-import { startTcpProxy, type TcpProxy } from './tcp-proxy.js';
 
 /** Where sessions of the two sources begin. */
 const POSTED = 0;

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { deploymentReview, postReview } from '../harness/admission.js';
 import { createTestDatabase, type TestDatabase } from '../harness/database.js';
-import { type PostgresProxy, startPostgresProxy } from '../harness/postgres-proxy.js';
 import { type RunningApi, startApi } from '../harness/running-api.js';
+import { startPostgresProxy, type TcpProxy } from '../harness/tcp-proxy.js';
 
 const POLICY = `
 name: outage
@@ -18,7 +18,7 @@ const DEADLINE_MS = 500;
 
 let folder: string;
 let database: TestDatabase;
-let proxy: PostgresProxy;
+let proxy: TcpProxy & { url: string };
 let api: RunningApi;
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'whochanged-gate-'));
@@ -56,7 +56,7 @@ async function ask(settings: string, username = 'system:serviceaccount:ci:deploy
 
 it('fails open or closed as it is set while Postgres is away, in time, and keeps what it decided', async () => {
   expect((await ask('enforce')).auditAnnotations.verdict).toBe('unknown(commits_unavailable)');
-  await proxy.cut();
+  proxy.set('refuse');
   const open = await ask('enforce/fail-open');
   expect(open).toMatchObject({
     allowed: true,
@@ -77,7 +77,7 @@ it('fails open or closed as it is set while Postgres is away, in time, and keeps
     allowed: false,
     auditAnnotations: { verdict: 'out-of-band' },
   });
-  await proxy.restore();
+  proxy.set('pass');
   const outcomes = async () => {
     const { rows } = await database.pool.query<{ id: string; outcome: string }>(
       'select id, outcome from gate_decisions where id = any($1::uuid[])',

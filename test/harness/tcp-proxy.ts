@@ -1,4 +1,4 @@
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, NetConnectOpts } from 'node:net';
 import { createConnection, createServer, type Socket } from 'node:net';
 
 /**
@@ -15,19 +15,22 @@ export interface TcpProxy {
   stop(): Promise<void>;
 }
 
-/** Stands before a server on 127.0.0.1, so that it can be taken away without being touched. */
-export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
+/**
+ * Stands before a server, so that it can be taken away without being touched.
+ * @param server its port on 127.0.0.1, or where else it is: a host and port, or a unix socket's path
+ */
+export async function startTcpProxy(server: number | NetConnectOpts): Promise<TcpProxy> {
   let passage: Passage = 'pass';
-  let target = targetPort;
+  let target: NetConnectOpts = typeof server === 'number' ? { host: '127.0.0.1', port: server } : server;
   const open = new Set<[Socket, Socket]>();
-  const server = createServer((client) => {
+  const listener = createServer((client) => {
     if (passage === 'refuse') {
       client.on('error', () => undefined);
       client.resetAndDestroy();
       return;
     }
-    const upstream = createConnection({ host: '127.0.0.1', port: target, noDelay: true });
-    client.setNoDelay(true);
+    const upstream = createConnection(target);
+    for (const socket of [client, upstream]) socket.setNoDelay(true);
     const pair: [Socket, Socket] = [client, upstream];
     open.add(pair);
     const end = () => {
@@ -40,7 +43,7 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
     upstream.pipe(client);
     if (passage === 'silent') hold(pair);
   });
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  await new Promise<void>((done) => listener.listen(0, '127.0.0.1', done));
   const set = (next: Passage) => {
     passage = next;
     for (const pair of open) {
@@ -50,17 +53,31 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
     }
   };
   return {
-    port: (server.address() as AddressInfo).port,
+    port: (listener.address() as AddressInfo).port,
     set,
     target: (port) => {
-      target = port;
+      target = { host: '127.0.0.1', port };
     },
     stop: async () => {
-      const closed = new Promise((done) => server.close(done));
+      const closed = new Promise((done) => listener.close(done));
       set('refuse');
       await closed;
     },
   };
+}
+
+/** Before the Postgres of a URL, over TCP or in the folder of a unix socket; with the URL by this way. */
+export async function startPostgresProxy(url: string): Promise<TcpProxy & { url: string }> {
+  const target = new URL(url);
+  const port = Number(target.port || 5432);
+  const folder = target.searchParams.get('host');
+  const proxy = await startTcpProxy(
+    folder?.startsWith('/') ? { path: `${folder}/.s.PGSQL.${port}` } : { host: target.hostname, port },
+  );
+  target.searchParams.delete('host');
+  target.hostname = '127.0.0.1';
+  target.port = String(proxy.port);
+  return { ...proxy, url: target.toString() };
 }
 
 function hold([client, upstream]: [Socket, Socket]): void {
