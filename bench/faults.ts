@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { FAULTS, type Fault } from './faults/faults.js';
@@ -5,13 +7,14 @@ import { APISERVER_PATIENCE_MS } from './faults/load.js';
 import { recovery } from './faults/recovery.js';
 import { judge } from './faults/truth.js';
 import { startWorld, type World } from './faults/world.js';
+import { MINUTES, plotSvg } from './plot.js';
 
 /**
  * `npm run bench:faults -- [faults] [--replicas 1|2|4] [--rate N] [--disks] [--soak MINUTES]`
  * Takes Postgres, the bucket and whochanged's own processes away while a bounded load is posted and written to the bucket,
  * and compares the ledger with what was generated after each fault: none lost, none twice. All faults if none is named
  * (names with commas). `--disks`: small disks of their own, which can be filled; needs root. `--soak`: no fault, but the
- * load for so many minutes, with each process' memory every minute. Ends with 1 where anything was wrong.
+ * load for so many minutes, with each process' memory every minute, drawn into docs/soak.svg. Ends with 1 where anything was wrong.
  */
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
@@ -30,6 +33,7 @@ const WARM_UP_MS = 5000;
 const AFTERMATH_MS = 5000;
 /** What a process may take, in MB (docs/operations.md). */
 const MEMORY_BOUND = 800;
+const PICTURE = join(import.meta.dirname, '../docs/soak.svg');
 const problems: string[] = [];
 
 async function underLoad(world: World, run: () => Promise<string> | Promise<void>): Promise<string> {
@@ -82,13 +86,20 @@ async function settle(world: World, name: string, says: string): Promise<void> {
   );
 }
 
-/** The load alone, with a line every minute. */
+/** The load alone, with a line every minute, and a picture in the end. */
 async function soak(world: World, minutes: number): Promise<void> {
+  const minutesPassed: number[] = [];
+  const taken = world.replicas.map(({ name }) => ({ name, values: [] as number[] }));
   await underLoad(world, async () => {
     const began = Date.now();
     for (let minute = 1; minute <= minutes; minute++) {
       await sleep(Math.max(0, began + minute * 60_000 - Date.now()));
-      const memory = world.replicas.map((replica) => `${replica.name} ${replica.sample().toFixed(0)} MB`);
+      minutesPassed.push(minute);
+      const memory = world.replicas.map((replica, i) => {
+        const megabytes = replica.sample();
+        taken[i]!.values.push(megabytes);
+        return `${replica.name} ${megabytes.toFixed(0)} MB`;
+      });
       const { acknowledged, longestMs } = world.load.counts;
       console.log(
         `minute ${String(minute).padStart(3)}  ${acknowledged} acknowledged, longest ack ${(longestMs / 1000).toFixed(1)} s; ${memory.join(', ')}`,
@@ -96,6 +107,8 @@ async function soak(world: World, minutes: number): Promise<void> {
     }
   });
   await settle(world, 'soak', '');
+  const chart = { title: 'Memory of each process, MB', lines: taken };
+  await writeFile(PICTURE, plotSvg(minutesPassed, [chart], MINUTES));
 }
 
 function chosen(): Fault[] {
