@@ -47,7 +47,7 @@ export async function startTcpProxy(server: number | NetConnectOpts): Promise<Tc
   const set = (next: Passage) => {
     passage = next;
     for (const pair of open) {
-      if (next === 'refuse') for (const socket of pair) socket.resetAndDestroy();
+      if (next === 'refuse') for (const socket of pair) reset(socket);
       else if (next === 'silent') hold(pair);
       else release(pair);
     }
@@ -78,6 +78,12 @@ export async function startPostgresProxy(url: string): Promise<TcpProxy & { url:
   target.hostname = '127.0.0.1';
   target.port = String(proxy.port);
   return { ...proxy, url: target.toString() };
+}
+
+/** Breaks a connection; a unix socket knows no reset. */
+function reset(socket: Socket): void {
+  if (socket.remoteFamily === undefined) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 function hold([client, upstream]: [Socket, Socket]): void {
