@@ -230,6 +230,29 @@ describe.skipIf(chromium === undefined)('the page', () => {
       expect(await opened.page.getByRole('list', { name: title }).locator('li').count()).toBeGreaterThan(0);
   });
 
+  it('counts what an actor did, and leads from a count to what it counts', async () => {
+    const { page } = opened;
+    const actor = encodeURIComponent('alice@example.com');
+    const told = (await ask(api, `/v1/actors/${actor}/activity?${window}`)).json;
+    await opened.visit(`/actors/${actor}?${window}`);
+    expect(await page.locator('.changes li').count()).toBe(told.items.length);
+    const kinds = Object.entries<number>(told.kinds).sort(([, one], [, other]) => other - one);
+    // The page shows the first twelve.
+    const [kind, total] = kinds.slice(0, 12).at(-1)!;
+    const count = page
+      .locator('.counts section')
+      .first()
+      .locator('li')
+      .nth(Math.min(12, kinds.length) - 1);
+    expect(await count.textContent()).toMatch(
+      new RegExp(`^\\s*${kind.replaceAll('_', ' ')}\\s*${total}\\s*$`),
+    );
+    await count.getByRole('link').click();
+    await settled(page);
+    expect(new URL(page.url()).searchParams.get('kind')).toBe(kind);
+    expect(await page.locator('.changes li').count()).toBe(total);
+  });
+
   it('shows how sources stand, and what is known to be missing', async () => {
     const { page } = opened;
     // Long ago: the job that finds gaps looks at the last days, and would close this one.
