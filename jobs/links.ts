@@ -4,10 +4,13 @@ import { actorOf } from '../core/verdict/policy-match.js';
 import { findClusterIDs, moveCursor, readCursor } from '../store/attribution.js';
 import type { BodyCache } from '../store/body-cache.js';
 import type { LoadedPolicy } from '../store/policies.js';
+import type { GitAnswers } from '../store/verdicts/commit-facts.js';
 import { recordControllers } from '../store/verdicts/controller-records.js';
 import { findLinksDue, markLinksDue } from '../store/verdicts/late-evidence.js';
 import { gatherLinkCases } from '../store/verdicts/link-evidence.js';
 import { type DecidedLinks, replaceLinks } from '../store/verdicts/links.js';
+import type { Rendering } from '../store/verdicts/rendered-matches.js';
+import { Graphs } from '../store/verdicts/repositories.js';
 import {
   findSubjects,
   findSubjectsAfter,
@@ -28,8 +31,14 @@ const BATCH = 1000;
 /**
  * Ties new changes to commits, and those again whose application told more of its syncs since. Each cluster's cursor on
  * `seq` moves with the links in one transaction, so that a run may break off anywhere. It stays behind attribution.
+ * @param git by which manifests of commits are compared with what was written; without it that rule finds nothing
  */
-export function linksJob(policy: () => Promise<LoadedPolicy>, bodyCache: BodyCache = openJobBodies()): Job {
+export function linksJob(
+  policy: () => Promise<LoadedPolicy>,
+  git?: GitAnswers,
+  bodyCache: BodyCache = openJobBodies(),
+): Job {
+  const rendering: Rendering = { git, graphs: new Graphs() };
   return {
     name: NAME,
     schedule: '*/5 * * * * *',
@@ -37,8 +46,8 @@ export function linksJob(policy: () => Promise<LoadedPolicy>, bodyCache: BodyCac
       const current = await policy();
       let rows = 0;
       for (const clusterID of await findClusterIDs(context.client)) {
-        rows += await linkNew(context, clusterID, current, bodyCache);
-        rows += await linkAgain(context, clusterID, current, bodyCache);
+        rows += await linkNew(context, clusterID, current, bodyCache, rendering);
+        rows += await linkAgain(context, clusterID, current, bodyCache, rendering);
         if (context.signal.aborted) break;
       }
       return { rows };
@@ -51,6 +60,7 @@ async function linkNew(
   clusterID: number,
   policy: LoadedPolicy,
   bodyCache: BodyCache,
+  rendering: Rendering,
 ): Promise<number> {
   const { client } = context;
   let done = 0;
@@ -62,7 +72,7 @@ async function linkNew(
     await inTransaction(client, async () => {
       const syncs = await recordControllers(client, clusterID, rows, bodyCache);
       await markLinksDue(client, syncs, context.now());
-      done += await link(context, clusterID, rows, policy, bodyCache);
+      done += await link(context, clusterID, rows, policy, bodyCache, rendering);
       await moveCursor(client, NAME, clusterID, last);
     });
     cursor = last;
@@ -75,6 +85,7 @@ async function linkAgain(
   clusterID: number,
   policy: LoadedPolicy,
   bodyCache: BodyCache,
+  rendering: Rendering,
 ): Promise<number> {
   const { client } = context;
   let done = 0;
@@ -84,7 +95,7 @@ async function linkAgain(
     const rows = await findSubjects(client, clusterID, keys);
     const there = new Set(rows.map((row) => row.change_id));
     await inTransaction(client, async () => {
-      done += await link(context, clusterID, rows, policy, bodyCache);
+      done += await link(context, clusterID, rows, policy, bodyCache, rendering);
       await dropVerdictsDue(
         client,
         clusterID,
@@ -101,13 +112,21 @@ async function link(
   rows: readonly SubjectRow[],
   policy: LoadedPolicy,
   bodyCache: BodyCache,
+  rendering: Rendering,
 ): Promise<number> {
   const subjects = await readSubjects(context.client, clusterID, rows, bodyCache);
   // What a controller observed has no link and no verdict.
   for (const [row, { subject }] of subjects)
     if (row.class === 'status' && !writesAsPerson(subject, actorOf(policy.policy, subject.user)))
       subjects.delete(row);
-  const cases = await gatherLinkCases(context.client, clusterID, subjects, policy.policy, bodyCache);
+  const cases = await gatherLinkCases(
+    context.client,
+    clusterID,
+    subjects,
+    policy.policy,
+    bodyCache,
+    rendering,
+  );
   const decided = cases.map(
     ({ row, subject, evidence, application }): DecidedLinks => ({
       key: keyOf(row),

@@ -3,8 +3,9 @@ import type { BodyCache } from '../store/body-cache.js';
 import { type LoadedPolicy, recordPolicy } from '../store/policies.js';
 import { type GitAnswers, recordEquivalences } from '../store/verdicts/commit-facts.js';
 import { recordRanges } from '../store/verdicts/commit-ranges.js';
-import { type Bench, judgeChanges, type People } from '../store/verdicts/judge.js';
+import { type Bench, type Judged, judgeChanges, type People } from '../store/verdicts/judge.js';
 import { markVerdictsDue } from '../store/verdicts/late-evidence.js';
+import { type DecidedLinks, replaceLinks } from '../store/verdicts/links.js';
 import { Graphs } from '../store/verdicts/repositories.js';
 import { findSubjects } from '../store/verdicts/subjects.js';
 import { appendVerdicts, dropVerdictsDue, findDueVerdicts } from '../store/verdicts/verdicts.js';
@@ -68,6 +69,7 @@ async function judgeDue(context: JobContext, clusterID: number, bench: Bench): P
     await inTransaction(client, async () => {
       await recordRanges(client, ranges);
       await recordEquivalences(client, facts);
+      await replaceLinks(client, clusterID, foundLate(judged), now);
       await appendVerdicts(client, clusterID, judged, bench.policy.policy, bench.policy.digest, now);
       await dropVerdictsDue(
         client,
@@ -78,4 +80,17 @@ async function judgeDue(context: JobContext, clusterID: number, bench: Bench): P
     done += judged.length;
   }
   return done;
+}
+
+/** Commits may be fetched after what they brought was linked: what their manifests tell is kept with the verdict. */
+function foundLate(judged: readonly Judged[]): DecidedLinks[] {
+  return judged
+    .filter(({ decision }) => decision.candidates.some(({ rule }) => rule === 'rendered'))
+    .map(({ row, key, application, decision }) => ({
+      key,
+      objectID: row.object_id,
+      namespace: row.namespace,
+      application,
+      decision,
+    }));
 }

@@ -122,7 +122,7 @@ function ownJobs(
     writeCanariesJob(places, completeness),
     findGapsJob(completeness),
     attributeJob(bodies),
-    linksJob(judging.policy, bodies),
+    linksJob(judging.policy, judging.git, bodies),
     verdictsJob(judging, bodies),
     linkDecisionsJob(),
     syncHostsJob({ credentials: places, syncSeconds: config.hostSyncSeconds, registry }),

@@ -73,6 +73,16 @@ export class CommitGraph {
     return range;
   }
 
+  /** What a branch was, newest first: from its tip by first parents, at most so many. */
+  mainline(tip: string, most: number): string[] {
+    const shas: string[] = [];
+    for (let at: string | undefined = tip; at !== undefined && this.has(at) && shas.length < most; ) {
+      shas.push(at);
+      at = this.#parents.get(at)![0];
+    }
+    return shas;
+  }
+
   /**
    * The best common ancestors of two commits, as `git merge-base --all`: those that are no ancestor of another. None
    * where the histories have nothing in common.

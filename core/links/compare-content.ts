@@ -75,6 +75,16 @@ export function compareContent(
   };
 }
 
+/** A request that tells all that was asked for; a patch tells only what it changes. */
+export function wholeObject(request: JsonObject | undefined): JsonObject | undefined {
+  return request &&
+    typeof request.kind === 'string' &&
+    typeof request.metadata === 'object' &&
+    request.spec !== undefined
+    ? request
+    : undefined;
+}
+
 /** Whether nothing was written beside what the manifest says, but for what is known to be nobody's wish. */
 export function isSameContent(content: ContentComparison): boolean {
   return content.state === 'equal' && !content.unexplained?.length && !content.addedByWriter.some(isWish);

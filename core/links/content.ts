@@ -2,6 +2,8 @@ import { actorOf } from '../verdict/policy-match.js';
 import type { LinkEvidence } from './evidence.js';
 import type { Link, Subject } from './link.js';
 
+const FIELDS_NAMED = 20;
+
 /**
  * Rule 7: the manifests of one commit, and of no other that was looked at, render to what was written. Strong for a
  * registered pipeline; from anybody else equal content shows no more than that it is equal.
@@ -18,7 +20,7 @@ export function linksByRendering(subject: Subject, evidence: LinkEvidence): Link
       {
         kind: 'rendering',
         ref: match.digest,
-        detail: `${match.path} at ${match.sha} rendered with ${match.renderer}`,
+        detail: `${match.path} at ${match.sha} rendered with ${match.renderer} is what was written: ${match.fields.slice(0, FIELDS_NAMED).join(', ')}`,
       },
     ],
     hazards: [

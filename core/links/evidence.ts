@@ -44,7 +44,10 @@ export interface RenderedMatch {
   sha: string;
   path: string;
   renderer: string;
+  /** Of the manifest's normal form, in hex. */
   digest: string;
+  /** What of it was held against what was written, two steps deep: `spec.replicas`. */
+  fields: string[];
 }
 
 /** Those syncs whose record nobody but the engine's own controller wrote. */

@@ -1,4 +1,4 @@
-import type { RegisteredActor } from '../verdict/policy.js';
+import type { Policy, RegisteredActor } from '../verdict/policy.js';
 import { actorOf } from '../verdict/policy-match.js';
 import type { LinkEvidence } from './evidence.js';
 import { isSha, type Link, type Subject } from './link.js';
@@ -9,7 +9,7 @@ const MAX_SESSION = 512;
  * Rule 3: claims of the pipeline's OIDC token that the apiserver verified and copied to user.extra
  * (AuthenticationConfiguration, claimMappings.extra). Exact for the run; what it checked out may have been edited.
  */
-export function linksByOidc(subject: Subject, evidence: LinkEvidence): Link[] {
+export function linksByOidc(subject: Subject, evidence: Pick<LinkEvidence, 'policy'>): Link[] {
   const actor = pipelineOf(subject, evidence);
   if (!actor?.claims.sha) return [];
   const sha = claimOf(subject, actor.claims.sha);
@@ -39,7 +39,7 @@ export function linksByOidc(subject: Subject, evidence: LinkEvidence): Link[] {
  * Rule 6: the session's name (EKS: of the assumed role) tells the commit, by a pattern of the policy. Strong only where
  * it does; a run alone is for display, until somebody tells its commit.
  */
-export function linksByCiSession(subject: Subject, evidence: LinkEvidence): Link[] {
+export function linksByCiSession(subject: Subject, evidence: Pick<LinkEvidence, 'policy'>): Link[] {
   const actor = pipelineOf(subject, evidence);
   if (!actor?.session) return [];
   const pattern = new RegExp(actor.session.pattern);
@@ -70,7 +70,20 @@ export function linksByCiSession(subject: Subject, evidence: LinkEvidence): Link
   ];
 }
 
-function pipelineOf(subject: Subject, evidence: LinkEvidence): RegisteredActor | undefined {
+/**
+ * The repository whose manifests may say what a pipeline wrote, where neither its token nor its session names the commit.
+ * Undefined: nobody registered it, something names the commit, or nothing says which repository it deploys.
+ */
+export function repositoryByMatch(subject: Subject, policy: Policy): string | undefined {
+  const actor = actorOf(policy, subject.user);
+  if (actor?.kind !== 'ci') return undefined;
+  const evidence = { policy };
+  const named = [...linksByOidc(subject, evidence), ...linksByCiSession(subject, evidence)];
+  if (named.some(({ strength }) => strength !== 'weak')) return undefined;
+  return claimOf(subject, actor.claims.repository) ?? actor.repository;
+}
+
+function pipelineOf(subject: Subject, evidence: Pick<LinkEvidence, 'policy'>): RegisteredActor | undefined {
   const actor = actorOf(evidence.policy, subject.user);
   return actor?.kind === 'ci' ? actor : undefined;
 }

@@ -1,7 +1,7 @@
 import type { ClientBase } from 'pg';
 import type { ChangeTicket, CommitFacts, Person } from '../../core/approval/facts.js';
 import type { SamePerson } from '../../core/approval/same-person.js';
-import { type ContentComparison, compareContent } from '../../core/links/compare-content.js';
+import { type ContentComparison, compareContent, wholeObject } from '../../core/links/compare-content.js';
 import { findLinks } from '../../core/links/find-links.js';
 import type { LinkDecision, LinkedSource } from '../../core/links/link.js';
 import { placeOf, type Sync, type SyncPlace } from '../../core/links/sync.js';
@@ -80,7 +80,7 @@ export async function judgeChanges(
 ): Promise<Judgement> {
   const { policy } = bench.policy;
   const subjects = await readSubjects(client, clusterID, rows, bench.bodyCache);
-  const links = await gatherLinkCases(client, clusterID, subjects, policy, bench.bodyCache);
+  const links = await gatherLinkCases(client, clusterID, subjects, policy, bench.bodyCache, bench);
   const decisions = links.map((link) => ({ link, decision: findLinks(link.subject, link.evidence) }));
   const cases = await placeCases(client, clusterID, decisions, policy);
   const repositories = await Repositories.load(client);
@@ -321,20 +321,9 @@ async function contentOf(
       namespace: row.namespace,
       name: row.name,
     });
-    if (found)
-      return compareContent(found.manifest, object, wholeRequest(request), found.renderer, mutations);
+    if (found) return compareContent(found.manifest, object, wholeObject(request), found.renderer, mutations);
   }
   return undefined;
-}
-
-/** A patch tells only what it changes; an object tells what was asked for. */
-function wholeRequest(request: LinkCase['request']): LinkCase['request'] {
-  return request &&
-    typeof request.kind === 'string' &&
-    typeof request.metadata === 'object' &&
-    request.spec !== undefined
-    ? request
-    : undefined;
 }
 
 /** When a verdict is final: late evidence is awaited until then. */

@@ -11,6 +11,7 @@ import { actorOf } from '../../core/verdict/policy-match.js';
 import { findAttributions } from '../attribution.js';
 import type { BodyCache } from '../body-cache.js';
 import { bodyOf } from '../recorded-changes.js';
+import { findRenderedMatches, type Rendering } from './rendered-matches.js';
 import type { SubjectRow } from './subjects.js';
 import { applicationKey, findOverrideSetters, findSyncsAround, type SyncRow, syncOf } from './syncs.js';
 
@@ -37,6 +38,7 @@ export async function gatherLinkCases(
   >,
   policy: Policy,
   bodyCache: BodyCache,
+  rendering: Rendering,
 ): Promise<LinkCase[]> {
   const traced = [...subjects].map(([row, read]) => ({ row, ...read, trackings: trackingsOf(read.subject) }));
   const attributions = await findAttributions(
@@ -75,6 +77,7 @@ export async function gatherLinkCases(
         at: syncOf(row).startedAt + 1e6,
       })),
   );
+  const rendered = await findRenderedMatches(client, traced, policy, rendering);
   return traced.map(({ row, subject, object, request, trackings }): LinkCase => {
     const argocd = trackings.find(({ engine }) => engine === 'argocd');
     const flux = trackings.find(({ engine }) => engine === 'flux');
@@ -92,7 +95,7 @@ export async function gatherLinkCases(
         argocd: argocd ? applicationRecords(syncs, argocd, clusterID, subject.at, setters) : [],
         flux: flux ? fluxSyncs(syncs, clusterID, flux) : [],
         helmRelease: release?.record,
-        rendered: [],
+        rendered: rendered.get(row.change_id) ?? [],
       },
     };
   });

@@ -112,7 +112,8 @@ export class Stage {
       metadata: {
         generation: deployment.generation,
         labels: { app: 'web', ...deployment.labels },
-        annotations: { ...deployment.annotations },
+        // An apiserver leaves empty maps out.
+        ...(Object.keys(deployment.annotations).length > 0 && { annotations: { ...deployment.annotations } }),
       },
       ...(created && { code: 201 }),
       ...request,

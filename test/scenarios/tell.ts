@@ -85,6 +85,9 @@ export async function tellScenarios(
   const policy = readPolicyText(readShared('policy.yaml'), 'policy.yaml');
   const { people, robots } = PEOPLE;
   const identities = new Identities([...people, ...robots]);
+  const git = gitAnswers(gitDir ?? folder, pool, (manifest) =>
+    redactManifest(manifest, redaction.rules, redaction.digest),
+  );
   const jobs = [
     fetchReposJob({
       gitDir: gitDir ?? folder,
@@ -98,12 +101,10 @@ export async function tellScenarios(
     }),
     syncHostsJob({ credentials, syncSeconds: 3600, registry: new Registry(), firstPauseMs: 1 }),
     attributeJob(),
-    linksJob(async () => policy),
+    linksJob(async () => policy, git),
     verdictsJob({
       policy: async () => policy,
-      git: gitAnswers(gitDir ?? folder, pool, (manifest) =>
-        redactManifest(manifest, redaction.rules, redaction.digest),
-      ),
+      git,
       people: peopleOf(identities),
     }),
     sequenceLogJob(),
