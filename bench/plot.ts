@@ -38,6 +38,7 @@ export function plotSvg(places: readonly number[], charts: readonly Chart[], axi
     (chart, i) => `<g transform="translate(${i * WIDTH},0)">${draw(places, chart, axis)}</g>`,
   );
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH * charts.length} ${height}" font-family="sans-serif" font-size="11">
+<title>${charts.map(({ title }) => title).join('; ')}</title>
 <rect width="100%" height="100%" fill="#fff"/>
 ${drawn.join('\n')}
 </svg>
