@@ -14,9 +14,9 @@ import { send } from './send.js';
 /**
  * `npm run bench:gate -- [requests] [commits]`
  * How long the admission webhook takes, over TLS on kept connections, in each mode and at 1, 4 and 16 requests at a time,
- * while nothing else is asked: half by a pipeline with an approved commit, each of another one, a fifth with one that isn't,
- * and by a pipeline with a commit that nobody knows, a controller and a person a tenth each. Every answer is compared with
- * what it must be.
+ * while nothing else is asked. Half are of a pipeline with an approved commit, each of another one, a fifth of one with a
+ * commit that isn't; a tenth each of a pipeline with a commit that nobody knows, of who has a controller's account, and of a
+ * person. Every answer is compared with what it must be.
  */
 const requests = Number(process.argv[2] ?? 2000);
 const commits = Number(process.argv[3] ?? 200);
@@ -93,11 +93,9 @@ function requester(n: number): { user: AdmissionUser; refused: boolean } {
   if (kind < 5) return { user: pipeline(shas[n % shas.length]!), refused: false };
   if (kind < 7) return { user: pipeline(unapproved), refused: true };
   if (kind === 7) return { user: pipeline(randomUUID().replaceAll('-', '').padEnd(40, '0')), refused: false };
+  // No controller writes a Deployment's containers.
   if (kind === 8)
-    return {
-      user: { username: 'system:serviceaccount:kube-system:deployment-controller' },
-      refused: false,
-    };
+    return { user: { username: 'system:serviceaccount:kube-system:deployment-controller' }, refused: true };
   return { user: { username: 'alice@example.com' }, refused: true };
 }
 
