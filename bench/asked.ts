@@ -9,7 +9,8 @@ const PAUSE_MS = 50;
 const WARM_UP = 8;
 
 const pick = (list: string[], i: number) => list[i % list.length]!;
-const before = (time: string, minutes: number) => new Date(Date.parse(time) - minutes * 60_000).toISOString();
+export const before = (time: string, minutes: number) =>
+  new Date(Date.parse(time) - minutes * 60_000).toISOString();
 
 /** What users ask of a filled ledger, by what it is called: the i-th sample's path, each at another place. */
 export async function questionsOf(pool: Pool): Promise<Record<string, (i: number) => string>> {
@@ -93,20 +94,41 @@ export async function ask(
   samples: number,
 ): Promise<Asked> {
   const admin = (await readFile(join(folder, 'admin-token'), 'utf8')).trim();
-  const took: number[] = [];
   let rows = 0;
-  for (let i = -WARM_UP; i < samples; i++) {
+  const took = await timesOf(
+    samples,
+    async (i) => {
+      const answer = await fetch(server.http + path(i), { headers: { authorization: `Bearer ${admin}` } });
+      const text = await answer.text();
+      if (!answer.ok && answer.status !== 404) throw new Error(`${path(i)}: ${text}`);
+      return () => {
+        rows = Math.max(rows, (JSON.parse(text) as { items?: unknown[] }).items?.length ?? 1);
+      };
+    },
+    WARM_UP,
+  );
+  return { ...percentiles(took), rows };
+}
+
+/** Milliseconds of each call, one after the other; what it returns is done outside of that. The first few don't count. */
+export async function timesOf(
+  samples: number,
+  call: (i: number) => Promise<(() => void) | undefined>,
+  warmUp = 0,
+): Promise<number[]> {
+  const took: number[] = [];
+  for (let i = -warmUp; i < samples; i++) {
     const started = performance.now();
-    const answer = await fetch(server.http + path(Math.max(0, i)), {
-      headers: { authorization: `Bearer ${admin}` },
-    });
-    const text = await answer.text();
+    const rest = await call(Math.max(0, i));
     if (i >= 0) took.push(performance.now() - started);
-    if (!answer.ok && answer.status !== 404) throw new Error(`${path(i)}: ${text}`);
-    rows = Math.max(rows, (JSON.parse(text) as { items?: unknown[] }).items?.length ?? 1);
+    rest?.();
     await sleep(PAUSE_MS);
   }
-  took.sort((a, b) => a - b);
-  const at = (share: number) => took[Math.min(took.length - 1, Math.floor(took.length * share))]!;
-  return { p50: at(0.5), p99: at(0.99), max: took.at(-1)!, rows };
+  return took;
+}
+
+export function percentiles(took: number[]): { p50: number; p99: number; max: number } {
+  const sorted = took.toSorted((a, b) => a - b);
+  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
+  return { p50: at(0.5), p99: at(0.99), max: sorted.at(-1)! };
 }

@@ -24,7 +24,8 @@ export function poolOf(folder: string): Pool {
 export async function fillFolder(folder: string, events: number): Promise<void> {
   await mkdir(folder, { recursive: true });
   await chmod(folder, 0o711);
-  if (!(await readFile(join(folder, 'admin-token')).catch(() => undefined))) await ingestBase(folder);
+  if (!(await readFile(join(folder, 'admin-token')).catch(() => undefined)))
+    await ingestSessions(folder, SESSIONS);
   // Without jobs: they would go through all that is filled in.
   const system = await startSystem(folder, { WHOCHANGED_ROLES: 'api' }, 'build');
   const pool = poolOf(folder);
@@ -34,12 +35,13 @@ export async function fillFolder(folder: string, events: number): Promise<void> 
   await system.stop();
 }
 
-/** A base to repeat. */
-async function ingestBase(folder: string): Promise<void> {
+/** Sends so many sessions of traffic to a ledger in this folder, and lets the jobs attribute what controllers did. */
+export async function ingestSessions(folder: string, sessions: number): Promise<void> {
+  await chmod(folder, 0o711);
   const system = await startSystem(folder);
   const token = await webhookToken(folder);
   const traffic = new Traffic();
-  for (const { body } of traffic.batches(Array.from({ length: SESSIONS }, (_, i) => i))) {
+  for (const { body } of traffic.batches(Array(sessions).keys())) {
     const answer = await fetch(`${system.http}/ingest/v1/audit/default`, {
       method: 'POST',
       headers: { authorization: `Bearer ${token}` },

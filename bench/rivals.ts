@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import { DuckDBInstance } from '@duckdb/node-api';
+import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
 import { parquetWriteBuffer } from 'hyparquet-writer';
-import type { Pool } from 'pg';
+import type { Pool, PoolClient } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import { decodeEvent } from '../core/decode.js';
 import type { Traffic } from './traffic.js';
@@ -33,9 +33,8 @@ export async function writeNdjson(file: string, traffic: Traffic, sessions: numb
   return events;
 }
 
-/** One jsonb column with a GIN index, filled by one COPY: the table that is made first. */
-export async function naiveTable(pool: Pool, file: string, events: number): Promise<Rival> {
-  const client = await pool.connect();
+/** One jsonb column with a GIN index, filled by one COPY: the table that is made first. Returns the seconds of the COPY. */
+export async function fillNaive(client: PoolClient, file: string): Promise<number> {
   await client.query('create table naive (event jsonb not null)');
   await client.query('create index on naive using gin (event jsonb_path_ops)');
   const started = performance.now();
@@ -44,7 +43,13 @@ export async function naiveTable(pool: Pool, file: string, events: number): Prom
     copyFrom(`copy naive from stdin with (format csv, delimiter e'\\x01', quote e'\\x02')`),
   );
   await pipeline(createReadStream(file, { highWaterMark: 1 << 20 }), copy);
-  const seconds = (performance.now() - started) / 1000;
+  return (performance.now() - started) / 1000;
+}
+
+/** What that takes on disk, and how fast it was filled. */
+export async function naiveTable(pool: Pool, file: string, events: number): Promise<Rival> {
+  const client = await pool.connect();
+  const seconds = await fillNaive(client, file);
   const { rows } = await client.query<{ bytes: number }>(
     `select pg_total_relation_size('naive')::float8 as bytes`,
   );
@@ -53,16 +58,21 @@ export async function naiveTable(pool: Pool, file: string, events: number): Prom
   return { name: 'jsonb and GIN', eventsPerSecond: events / seconds, bytes: rows[0]!.bytes };
 }
 
-/** DuckDB reading the NDJSON into a table of its own, without an index. */
+/** DuckDB with the NDJSON read into a table of its own, without an index: a column for each member of an Event. */
+export async function fillDuckdb(connection: DuckDBConnection, file: string): Promise<void> {
+  await connection.run(
+    `create table events as select * from read_json('${file}', format = 'newline_delimited', maximum_object_size = 33554432, maximum_depth = 1)`,
+  );
+  await connection.run('checkpoint');
+}
+
+/** What that takes on disk, and how fast it was filled. */
 export async function duckdb(folder: string, file: string, events: number): Promise<Rival> {
   const path = join(folder, 'rival.duckdb');
   const instance = await DuckDBInstance.create(path, { threads: '2' });
   const connection = await instance.connect();
   const started = performance.now();
-  await connection.run(
-    `create table events as select * from read_json('${file}', format = 'newline_delimited', maximum_object_size = 33554432, maximum_depth = 1)`,
-  );
-  await connection.run('checkpoint');
+  await fillDuckdb(connection, file);
   const seconds = (performance.now() - started) / 1000;
   connection.closeSync();
   instance.closeSync();

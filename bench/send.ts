@@ -10,17 +10,18 @@ export interface Sent {
   p99: number;
 }
 
-/** Posts so many sessions of traffic, from the first on, over so many connections, from a process of its own. */
+/** Posts so many sessions of traffic, from the first on, over so many connections, from a process of its own; at most `pace` events a second. */
 export function send(
   url: string,
   token: string,
   first: number,
   count: number,
   connections: number,
+  pace = 0,
 ): Promise<Sent> {
   const child = fork(
     join(import.meta.dirname, 'sender.ts'),
-    [url, token, String(first), String(count), String(connections)],
+    [url, token, String(first), String(count), String(connections), String(pace)],
     { execArgv: ['--import', 'tsx', '--max-old-space-size=6000'] },
   );
   return new Promise((resolve, reject) => {
