@@ -8,8 +8,9 @@ import { type DeployedManifests, judgeDrift } from '../core/drift/judge-drift.js
 import type { LinkedSource } from '../core/links/link.js';
 import type { Policy } from '../core/verdict/policy.js';
 import type { ApplicationRow } from './queries/applications.js';
-import { findApplicationState, findHeardOf, findManagedObjects, isRecordedWhole } from './queries/drift.js';
+import { findApplicationState, findHeardOf, isRecordedWhole } from './queries/drift.js';
 import { findSourceStates } from './queries/drift-commits.js';
+import { findManagedObjects } from './queries/drift-objects.js';
 import type { Database } from './schema.js';
 import type { GitAnswers } from './verdicts/commit-facts.js';
 import { pathOf } from './verdicts/commit-ranges.js';

@@ -1,14 +1,13 @@
-import { type Static, Type } from 'typebox';
+import { Type } from 'typebox';
 import { WhochangedError } from '../../core/errors.js';
 import { parseRepoURL } from '../../core/git/repo-url.js';
-import { HOST_KINDS, REF_UPDATE_KINDS } from '../../store/git-schema.js';
+import { HOST_KINDS } from '../../store/git-schema.js';
 import {
   createRepo,
   findBranchesAndTags,
   findRefUpdates,
   findRepoFindings,
   findRepos,
-  type RefUpdateItem,
   type RepoItem,
   removeRepo,
   requestFetch,
@@ -16,6 +15,7 @@ import {
 } from '../../store/queries/repos.js';
 import type { Api } from '../api.js';
 import { words } from '../change-schema.js';
+import { RepoDetail, RepoSchema, refUpdate, repoItem } from '../repo-schema.js';
 
 /** The job that fetches (jobs/git/fetch-repos.ts). */
 const FETCH_JOB = 'fetch-repos';
@@ -26,105 +26,10 @@ const Name = Type.String({
   pattern: '^[a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?$',
   description: 'lower-case letters, digits, ., - and _',
 });
-const Time = Type.Union([Type.String(), Type.Null()]);
-const MaybeText = Type.Union([Type.String(), Type.Null()]);
 const AbsolutePath = Type.String({
   pattern: '^/[A-Za-z0-9_./+@%=-]+$',
   description: 'on the machine that runs the jobs',
 });
-
-const RepoSchema = Type.Object({
-  name: Type.String(),
-  url: Type.String(),
-  host: words(HOST_KINDS),
-  apiURL: MaybeText,
-  project: Type.Union([Type.String(), Type.Null()], { description: 'its path on the host' }),
-  defaultBranch: MaybeText,
-  credential: Type.Union([Type.String(), Type.Null()], {
-    description: 'where the secret is, never the secret',
-  }),
-  sshKeyFile: MaybeText,
-  knownHostsFile: MaybeText,
-  createdAt: Type.String(),
-  disabledAt: Time,
-  state: words(['ok', 'failing', 'never', 'disabled']),
-  fetch: Type.Object({
-    fetchedAt: Type.Union([Type.String(), Type.Null()], {
-      description: 'when the last fetch that went well began: the mirror is as of then',
-    }),
-    attemptedAt: Time,
-    requestedAt: Time,
-    failures: Type.Integer({ description: 'in a row' }),
-    error: Type.Union([Type.String(), Type.Null()], { description: 'of the last attempt, with what to do' }),
-  }),
-  sync: Type.Object(
-    { syncedAt: Time, error: MaybeText },
-    { description: 'what the host says of pull requests' },
-  ),
-  commits: Type.Integer(),
-});
-const RefUpdate = Type.Object({
-  name: Type.String(),
-  kind: words(REF_UPDATE_KINDS),
-  before: MaybeText,
-  after: MaybeText,
-  seenAt: Type.String({ description: 'by the fetch that began then' }),
-  since: Type.Union([Type.String(), Type.Null()], { description: 'the fetch before: it happened between' }),
-  pushedAt: Time,
-  pushedBy: MaybeText,
-});
-const RepoDetail = Type.Object({
-  ...RepoSchema.properties,
-  refs: Type.Array(Type.Object({ name: Type.String(), sha: Type.String(), updatedAt: Type.String() })),
-  updates: Type.Array(RefUpdate, { description: 'the latest' }),
-  rewritten: Type.Array(RefUpdate, { description: 'the latest that took commits away from a ref' }),
-  findings: Type.Array(
-    Type.Object({ kind: Type.String(), at: Type.String(), subject: Type.String(), detail: Type.Unknown() }),
-  ),
-});
-
-function repoItem(row: RepoItem): Static<typeof RepoSchema> {
-  let state: Static<typeof RepoSchema>['state'] = 'ok';
-  if (row.disabled_at !== null) state = 'disabled';
-  else if (row.fetch_error !== null) state = 'failing';
-  else if (row.fetched_at === null) state = 'never';
-  return {
-    name: row.name,
-    url: row.url,
-    host: row.host_kind,
-    apiURL: row.api_url,
-    project: row.project,
-    defaultBranch: row.default_branch ?? row.head_ref?.replace(/^refs\/heads\//, '') ?? null,
-    credential: row.credential,
-    sshKeyFile: row.ssh_key_file,
-    knownHostsFile: row.known_hosts_file,
-    createdAt: row.created_at,
-    disabledAt: row.disabled_at,
-    state,
-    fetch: {
-      fetchedAt: row.fetched_at,
-      attemptedAt: row.fetch_attempted_at,
-      requestedAt: row.fetch_requested_at,
-      failures: row.fetch_failures,
-      error: row.fetch_error,
-    },
-    sync: { syncedAt: row.synced_at, error: row.sync_error },
-    commits: Number(row.commits),
-  };
-}
-
-function refUpdate(row: RefUpdateItem): Static<typeof RefUpdate> {
-  return {
-    name: row.name,
-    kind: row.kind as Static<typeof RefUpdate>['kind'],
-    before: row.before_sha,
-    after: row.after_sha,
-    seenAt: row.seen_at,
-    since: row.since,
-    pushedAt: row.pushed_at,
-    pushedBy: row.pushed_by,
-  };
-}
 
 const TAGS = ['repos'];
 

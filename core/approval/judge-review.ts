@@ -134,3 +134,18 @@ export function judgeImported(
     ? judged('late', `${told}, after it went live`)
     : judged(undefined, told);
 }
+
+/** One judgement per person, the best; who can't be told apart counts once. */
+export function distinct(judgements: readonly Judged[], samePerson: SamePerson): Judged[] {
+  const kept: Judged[] = [];
+  for (const judged of judgements)
+    if (
+      kept.every(
+        (known) =>
+          accountOf(known.approver) !== accountOf(judged.approver) &&
+          samePerson(known.approver, judged.approver) === 'no',
+      )
+    )
+      kept.push(judged);
+  return kept;
+}

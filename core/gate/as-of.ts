@@ -1,5 +1,6 @@
 import type { CommitFacts } from '../approval/facts.js';
-import { evaluate, type SourceCommits, type VerdictCase } from '../verdict/evaluate.js';
+import { evaluate } from '../verdict/evaluate.js';
+import type { SourceCommits, VerdictCase } from '../verdict/verdict-case.js';
 import type { Verdict } from '../verdict/verdict.js';
 
 /** What a host said this long ago still counts as what it says; microseconds. */

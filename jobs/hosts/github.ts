@@ -1,5 +1,5 @@
 import { Octokit } from '@octokit/rest';
-import type { ImportedApproval, Person } from '../../core/approval/facts.js';
+import type { ImportedApproval } from '../../core/approval/facts.js';
 import {
   GITHUB_TRAIL,
   type GithubCommit,
@@ -7,13 +7,13 @@ import {
   githubCommit,
   githubLanding,
   githubPermission,
-  githubPerson,
   githubPull,
   githubReviews,
 } from '../../core/hosts/github.js';
 import { parseMicros } from '../../core/timestamp.js';
 import type { Permission } from '../../store/facts/permissions.js';
-import type { Bypass, Push } from '../../store/facts/pushes.js';
+import type { Bypass } from '../../store/facts/pushes.js';
+import { findGithubPusher, findRequiredApprovals } from './github-branches.js';
 import { findGithubBypasses } from './github-bypasses.js';
 import { findGithubDeploymentReviews } from './github-deployments.js';
 import { allGithubCommits, REST_COMMITS } from './github-graphql.js';
@@ -22,8 +22,6 @@ import { HostBusy, HostError, type HostHttp } from './host-http.js';
 
 export const GITHUB_API_VERSION = '2022-11-28';
 const PAGE = 100;
-/** Pages of activity read back in search of who pushed a head. */
-const ACTIVITY_PAGES = 3;
 
 export interface GithubRepo {
   octokit: Octokit;
@@ -142,7 +140,7 @@ export class GithubHost implements Host {
             queued,
           );
     const headRepo = pull.data.head.repo?.full_name;
-    const pusher = headRepo === undefined ? undefined : await this.#pusher(headRepo, pull.data.head);
+    const pusher = headRepo === undefined ? undefined : await findGithubPusher(this.#at, headRepo, pull.data.head);
     return {
       pushes: pusher?.push ? [pusher.push] : [],
       told: {
@@ -193,92 +191,15 @@ export class GithubHost implements Host {
     return (answer?.data ?? []) as GithubCommit[];
   }
 
-  /** Approvals that the branch asks for now: by rulesets, which anyone may read, and by protection, which admins may. */
+  /** Asked for once. */
   #requiredApprovals(branch: string): Promise<number | undefined> {
     const known = this.#required.get(branch);
     if (known) return known;
-    const asked = this.#askRequiredApprovals(branch);
+    const asked = findRequiredApprovals(this.#at, branch);
     this.#required.set(branch, asked);
     return asked;
   }
 
-  async #askRequiredApprovals(branch: string): Promise<number | undefined> {
-    const { octokit, owner, repo, limits } = this.#at;
-    const counts: number[] = [];
-    let seen = true;
-    try {
-      const rules = await octokit.paginate(octokit.rest.repos.getBranchRules, {
-        owner,
-        repo,
-        branch,
-        per_page: PAGE,
-      });
-      for (const rule of rules)
-        if (rule.type === 'pull_request') counts.push(rule.parameters?.required_approving_review_count ?? 0);
-    } catch (error) {
-      if (!isForbidden(error)) throw error;
-      limits.add(`rulesets of branches: ${error.message}`);
-      seen = false;
-    }
-    try {
-      const protection = await found(octokit.rest.repos.getBranchProtection({ owner, repo, branch }));
-      const count = protection?.data.required_pull_request_reviews?.required_approving_review_count;
-      if (count !== undefined) counts.push(count);
-    } catch (error) {
-      if (!isForbidden(error)) throw error;
-      limits.add(`branch protection: ${error.message}`);
-      seen = false;
-    }
-    if (counts.length > 0) return Math.max(...counts);
-    return seen ? 0 : undefined;
-  }
-
-  /** Who pushed a head: by a webhook that said so, else by the repository's activity. */
-  async #pusher(
-    project: string,
-    head: { ref: string; sha: string },
-  ): Promise<{ pusher: Person; pushedAt: number; push?: Push } | undefined> {
-    const { octokit, known, limits } = this.#at;
-    const ref = `refs/heads/${head.ref}`;
-    const own = project.toLowerCase() === `${this.#at.owner}/${this.#at.repo}`.toLowerCase();
-    const told = own ? await known.pusher(ref, head.sha) : undefined;
-    if (told) return told;
-    const [owner = '', repo = ''] = project.split('/');
-    const options = octokit.rest.repos.listActivities.endpoint.merge({ owner, repo, ref, per_page: PAGE });
-    try {
-      let pages = 0;
-      for await (const page of octokit.paginate.iterator(options)) {
-        const item = (page.data as Activity[]).find((one) => one.after === head.sha && one.actor);
-        const pushedAt = parseMicros(item?.timestamp);
-        if (item && pushedAt !== undefined) {
-          const pusher = githubPerson(item.actor);
-          const push = {
-            id: `activity:${item.id}`,
-            ref,
-            before: item.before,
-            after: item.after,
-            pusher,
-            pushedAt,
-          };
-          return own ? { pusher, pushedAt, push } : { pusher, pushedAt };
-        }
-        if (++pages === ACTIVITY_PAGES) return undefined;
-      }
-    } catch (error) {
-      // A fork may be private, or gone.
-      if (!isForbidden(error) && !isNotFound(error)) throw error;
-      if (own) limits.add(`who pushed last: ${error.message}`);
-    }
-    return undefined;
-  }
-}
-
-interface Activity {
-  id: number;
-  before: string;
-  after: string;
-  timestamp: string;
-  actor: { login: string; type?: string } | null;
 }
 
 function ignore(): void {}
