@@ -1,19 +1,21 @@
+import type { ClientBase } from 'pg';
 import { findClusterIDs } from '../store/attribution.js';
 import type { BodyCache } from '../store/body-cache.js';
 import { type LoadedPolicy, recordPolicy } from '../store/policies.js';
 import { type GitAnswers, recordEquivalences } from '../store/verdicts/commit-facts.js';
 import { recordRanges } from '../store/verdicts/commit-ranges.js';
-import { type Bench, type Judged, judgeChanges, type People } from '../store/verdicts/judge.js';
+import { type Bench, gatherCases, type Judged, judgeGathered, type People } from '../store/verdicts/judge.js';
 import { markVerdictsDue } from '../store/verdicts/late-evidence.js';
 import { type DecidedLinks, replaceLinks } from '../store/verdicts/links.js';
 import { Graphs } from '../store/verdicts/repositories.js';
-import { findSubjects } from '../store/verdicts/subjects.js';
+import { type ChangeKey, findSubjects } from '../store/verdicts/subjects.js';
 import { appendVerdicts, dropVerdictsDue, findDueVerdicts } from '../store/verdicts/verdicts.js';
 import { openJobBodies } from './body-cache.js';
 import type { Job, JobContext } from './job.js';
 import { inTransaction } from './transaction.js';
 
-const BATCH = 1000;
+/** So many batches are looked up at once. */
+const ROUND = 8;
 
 /** What verdicts are made with, beside the store. */
 export interface VerdictMeans {
@@ -21,6 +23,8 @@ export interface VerdictMeans {
   /** Undefined: without mirrors, what git would tell is unknown. */
   git: GitAnswers | undefined;
   people: People;
+  /** How many changes are judged together; 1,000 unless told. */
+  batch?: number;
 }
 
 /**
@@ -48,7 +52,7 @@ export function verdictsJob(means: VerdictMeans, bodyCache: BodyCache = openJobB
       };
       let rows = 0;
       for (const clusterID of await findClusterIDs(client)) {
-        rows += await judgeDue(context, clusterID, bench);
+        rows += await judgeDue(context, clusterID, bench, means.batch ?? 1000);
         if (context.signal.aborted) break;
       }
       return { rows };
@@ -56,30 +60,56 @@ export function verdictsJob(means: VerdictMeans, bodyCache: BodyCache = openJobB
   };
 }
 
-async function judgeDue(context: JobContext, clusterID: number, bench: Bench): Promise<number> {
-  const { client } = context;
+/**
+ * Judges batch by batch. While Postgres writes one, what the next rests on is gathered already, in the statements between: all
+ * but the verdicts of others, which it waits for.
+ */
+async function judgeDue(
+  context: JobContext,
+  clusterID: number,
+  bench: Bench,
+  batch: number,
+): Promise<number> {
+  const { client, signal } = context;
   let done = 0;
-  while (!context.signal.aborted) {
-    const now = context.now();
-    const keys = await findDueVerdicts(client, clusterID, now, BATCH);
-    if (keys.length === 0) break;
-    const rows = await findSubjects(client, clusterID, keys);
-    const { judged, ranges, facts } = await judgeChanges(client, clusterID, rows, bench, now);
-    const there = new Set(rows.map((row) => row.change_id));
-    await inTransaction(client, async () => {
-      await recordRanges(client, ranges);
-      await recordEquivalences(client, facts);
-      await replaceLinks(client, clusterID, foundLate(judged), now);
-      await appendVerdicts(client, clusterID, judged, bench.policy.policy, bench.policy.digest, now);
-      await dropVerdictsDue(
-        client,
-        clusterID,
-        keys.filter(({ changeID }) => !there.has(changeID)),
-      );
-    });
-    done += judged.length;
+  for (let found = true; found && !signal.aborted; ) {
+    const due = await findDueVerdicts(client, clusterID, context.now(), batch * ROUND);
+    found = due.length > 0;
+    let written: Promise<void> = Promise.resolve();
+    for (let at = 0; at < due.length && !signal.aborted; at += batch) {
+      const keys = due.slice(at, at + batch);
+      const [wrote, read] = await Promise.allSettled([written, gatherDue(client, clusterID, keys, bench)]);
+      // Of two that fail, it is the writing that tells why: what is asked in its transaction then fails too.
+      if (wrote.status === 'rejected') throw wrote.reason;
+      if (read.status === 'rejected') throw read.reason;
+      const { gathered, gone } = read.value;
+      const now = context.now();
+      const judgement = await judgeGathered(client, clusterID, gathered, bench, now);
+      const late = foundLate(judgement.judged);
+      written = inTransaction(client, async () => {
+        await recordRanges(client, judgement.ranges);
+        await recordEquivalences(client, judgement.facts);
+        await replaceLinks(client, clusterID, late, now);
+        const { policy, digest } = bench.policy;
+        await appendVerdicts(client, clusterID, judgement.judged, policy, digest, now);
+        await dropVerdictsDue(client, clusterID, gone);
+      });
+      // Links that were found only now may tell what a pipeline deployed before.
+      if (late.length > 0) await written;
+      done += judgement.judged.length;
+    }
+    await written;
   }
   return done;
+}
+
+async function gatherDue(client: ClientBase, clusterID: number, keys: readonly ChangeKey[], bench: Bench) {
+  const rows = await findSubjects(client, clusterID, keys);
+  const there = new Set(rows.map((row) => row.change_id));
+  return {
+    gathered: await gatherCases(client, clusterID, rows, bench),
+    gone: keys.filter(({ changeID }) => !there.has(changeID)),
+  };
 }
 
 /** Commits may be fetched after what they brought was linked: what their manifests tell is kept with the verdict. */

@@ -2,7 +2,8 @@ import type { ClientBase } from 'pg';
 import type { ChangeTicket, CommitFacts, Person } from '../../core/approval/facts.js';
 import type { SamePerson } from '../../core/approval/same-person.js';
 import { findLinks } from '../../core/links/find-links.js';
-import type { LinkDecision } from '../../core/links/link.js';
+import type { LinkDecision, LinkedSource } from '../../core/links/link.js';
+import type { AdmissionMutation } from '../../core/manifest/admission.js';
 import { evaluate } from '../../core/verdict/evaluate.js';
 import type { Policy, PolicyVersion } from '../../core/verdict/policy.js';
 import { environmentOf } from '../../core/verdict/policy-match.js';
@@ -56,6 +57,17 @@ export interface Judgement {
   facts: CommitFacts[];
 }
 
+/** What a batch's verdicts rest on, save what the verdicts before them say. */
+interface Gathered {
+  cases: JudgedCase[];
+  ranges: Map<string, CommitRange>;
+  facts: Map<string, CommitFacts>;
+  repositories: Repositories;
+  tickets: ChangeTicket[];
+  deployed: Map<LinkCase, LinkedSource[]>;
+  mutations: Map<string, AdmissionMutation[]>;
+}
+
 /**
  * Says what there is to say of some changes of one cluster: links them, gathers what is known of their commits, and
  * evaluates. Reads only: who wants it kept writes it.
@@ -68,6 +80,17 @@ export async function judgeChanges(
   bench: Bench,
   now: Date,
 ): Promise<Judgement> {
+  const gathered = await gatherCases(client, clusterID, rows, bench);
+  return judgeGathered(client, clusterID, gathered, bench, now);
+}
+
+/** Links changes, and gathers what is known of their commits. Verdicts of others are not looked at yet. */
+export async function gatherCases(
+  client: ClientBase,
+  clusterID: number,
+  rows: readonly SubjectRow[],
+  bench: Bench,
+): Promise<Gathered> {
   const { policy } = bench.policy;
   const subjects = await readSubjects(client, clusterID, rows, bench.bodyCache);
   const links = await gatherLinkCases(client, clusterID, subjects, policy, bench.bodyCache, bench);
@@ -87,6 +110,25 @@ export async function judgeChanges(
   );
   const facts = await findCommitFacts(client, [...commits.values()], bench.git, bench.graphs);
   const tickets = await ticketsFor(client, cases, policy);
+  const deployed = await deployedSources(client, clusterID, cases);
+  const mutations = await findMutations(
+    client,
+    clusterID,
+    cases
+      .filter((one) => one.decision.state === 'linked' || deployed.has(one.link))
+      .map(({ link }) => keyOf(link.row)),
+  );
+  return { cases, ranges, facts, repositories, tickets, deployed, mutations };
+}
+
+/** Evaluates what was gathered, by the verdicts that others have by now. */
+export async function judgeGathered(
+  client: ClientBase,
+  clusterID: number,
+  { cases, ranges, facts, repositories, tickets, deployed, mutations }: Gathered,
+  bench: Bench,
+  now: Date,
+): Promise<Judgement> {
   const roots = await findCurrentVerdicts(
     client,
     clusterID,
@@ -98,14 +140,6 @@ export async function judgeChanges(
     cases
       .filter(({ place }) => place?.kind === 'reapply')
       .map(({ link }) => ({ objectID: link.row.object_id, key: keyOf(link.row) })),
-  );
-  const deployed = await deployedSources(client, clusterID, cases);
-  const mutations = await findMutations(
-    client,
-    clusterID,
-    cases
-      .filter((one) => one.decision.state === 'linked' || deployed.has(one.link))
-      .map(({ link }) => keyOf(link.row)),
   );
   const judged: Judged[] = [];
   for (const { link, decision, place, questions } of [...cases].sort(byOrder)) {

@@ -106,6 +106,8 @@ export async function tellScenarios(
       policy: async () => policy,
       git,
       people: peopleOf(identities),
+      // So few that what follows from a change is often judged in the batch behind it, while that is written.
+      batch: 3,
     }),
     sequenceLogJob(),
   ];
