@@ -90,7 +90,11 @@ const jobs: Record<string, Job> = {
   links: linksJob(async () => policy),
   verdicts: verdictsJob({
     policy: async () => policy,
-    git: gitAnswers(gitDir, pool, (object) => redactManifest(object, redaction.rules, redaction.digest)),
+    git: gitAnswers(gitDir, pool, {
+      manifest: (object) => redactManifest(object, redaction.rules, redaction.digest),
+      text: (text) => text,
+      id: undefined,
+    }),
     people: peopleOf(
       new Identities(
         ['alice', 'bob', 'carol'].map((id) => ({

@@ -48,6 +48,8 @@ export interface Config {
     timeoutSeconds: number;
     allowedSignersFile: string | undefined;
     keyringFile: string | undefined;
+    /** Programs that make manifests of what lies in repositories; those left out are looked for on the PATH. */
+    programs: { kustomize: string | undefined; helm: string | undefined };
   };
   /** Seconds between two looks at a repository's host; webhooks make one at once. */
   hostSyncSeconds: number;
@@ -166,6 +168,10 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       timeoutSeconds: reader.integer('WHOCHANGED_GIT_TIMEOUT_SECONDS', 3600, 10, 86_400),
       allowedSignersFile: reader.file('WHOCHANGED_GIT_ALLOWED_SIGNERS_FILE'),
       keyringFile: reader.file('WHOCHANGED_GIT_KEYRING_FILE'),
+      programs: {
+        kustomize: reader.file('WHOCHANGED_KUSTOMIZE_FILE'),
+        helm: reader.file('WHOCHANGED_HELM_FILE'),
+      },
     },
     hostSyncSeconds: reader.integer('WHOCHANGED_HOST_SYNC_SECONDS', 300, 10, 86_400),
     hooksFile: reader.file('WHOCHANGED_HOOKS_FILE'),

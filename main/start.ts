@@ -8,6 +8,7 @@ import { Auth } from '../api/auth.js';
 import type { ApiDeps } from '../api/deps.js';
 import { readVersion } from '../cli/version.js';
 import { redactManifest } from '../core/redact/redact-manifest.js';
+import { scanText } from '../core/redact/scan.js';
 import { webhookManifest } from '../ingest/admission/manifest.js';
 import { FORMATS } from '../ingest/formats/format.js';
 import { webhookKubeconfig } from '../ingest/webhook/kubeconfig.js';
@@ -26,7 +27,7 @@ import { loadIdentities } from './identities.js';
 import { type IngestRole, startIngest } from './ingest-role.js';
 import { startJobs } from './jobs-role.js';
 import { openPolicy } from './policy-file.js';
-import { loadRedaction } from './redaction.js';
+import { loadRedaction, redactionID } from './redaction.js';
 import { buildServer } from './server.js';
 import { openStore } from './store-connection.js';
 import { openTls } from './tls.js';
@@ -68,11 +69,19 @@ export async function start(
   if (store.embedded) await store.ready;
 
   const policy = openPolicy(config.policyFile, log);
-  const { redaction } = await loadRedaction(config.redaction);
+  const loaded = await loadRedaction(config.redaction);
+  const { redaction } = loaded;
   const judging = {
     policy,
-    git: gitAnswers(config.git.dir, store.pool, (manifest) =>
-      redactManifest(manifest, redaction.rules, redaction.digest),
+    git: gitAnswers(
+      config.git.dir,
+      store.pool,
+      {
+        manifest: (manifest) => redactManifest(manifest, redaction.rules, redaction.digest),
+        text: (text) => scanText(text, redaction.rules, redaction.digest),
+        id: redactionID(loaded, readVersion()),
+      },
+      config.git.programs,
     ),
     people: peopleOf(loadIdentities(config.identitiesFile)),
   };

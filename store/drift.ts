@@ -106,8 +106,8 @@ async function manifestsOf(
   for (const [i, source] of sources.entries()) {
     const repo = source.sha === undefined ? undefined : repositories.find(source.repository);
     if (!repo) return { unknown: `${source.repository} is not mirrored, or tells no commit` };
-    const reading = readingOf(engine, object, i);
-    if (!reading) return { unknown: 'its settings make something else of its manifests' };
+    const reading = source.reading ?? readingOf(engine, object, i);
+    if (!reading) return { unknown: 'its manifests are not rendered here' };
     const found = await git.manifests(repo.name, source.sha!, pathOf(source.path), reading);
     if (found.unknown !== undefined) return { unknown: found.unknown };
     all.push(...found.manifests);

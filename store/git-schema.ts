@@ -90,22 +90,10 @@ export interface RenderingTable {
   tree: string;
   path: string;
   renderer: string;
-  renderer_version: string;
-  rendered_at: string;
-  error: string | null;
-}
-
-export interface RenderedManifestTable {
-  repo_id: number;
-  digest: Buffer;
-  tree: string;
-  path: string;
-  renderer: string;
-  renderer_version: string;
-  api_group: string;
-  kind: string;
-  namespace: string;
-  name: string;
+  redacted_by: string;
+  rendered_at: Generated<string>;
+  encoding: number;
+  manifests: Buffer;
 }
 
 export interface RepoFindingTable {

@@ -18,7 +18,6 @@ import type {
   CommitTable,
   RefTable,
   RefUpdateTable,
-  RenderedManifestTable,
   RenderingTable,
   RepoFindingTable,
   RepoTable,
@@ -52,7 +51,6 @@ export interface Database {
   commits: CommitTable;
   commit_paths: CommitPathTable;
   renderings: RenderingTable;
-  rendered_manifests: RenderedManifestTable;
   repo_findings: RepoFindingTable;
 }
 

@@ -1,7 +1,9 @@
 import type { JsonObject } from '../audit-event.js';
 import { isJsonObject } from '../classify.js';
+import { declaredSources } from '../links/argocd-application.js';
 import { field, text } from '../links/json-field.js';
 import type { LinkedSource } from '../links/link.js';
+import { isSet, readingOfArgocd, readingOfFlux, type SourceReading } from '../links/source-reading.js';
 import { type ManifestKey, manifestKey, manifestKeyText } from '../manifest/manifest.js';
 import type { Engine } from './application-drift.js';
 import type { DriftCommit, DriftFinding, DriftUnknown } from './drift.js';
@@ -76,40 +78,18 @@ export function destinationOf(engine: Engine, application: JsonObject | undefine
   };
 }
 
-/**
- * How a source's folder is read by its engine: Flux takes all below it; Argo CD only what lies in it, unless told.
- * @returns undefined where its settings make something else of it, which isn't rendered here
- */
+/** How the sources of an application are read by its engine, as its own object says now. */
 export function readingOf(
   engine: Engine,
   application: JsonObject | undefined,
   index: number,
-): { recurse: boolean } | undefined {
-  const spec = field(application, 'spec');
-  if (engine === 'flux') {
-    const changes = [
-      'patches',
-      'images',
-      'components',
-      'postBuild',
-      'commonMetadata',
-      'namePrefix',
-      'nameSuffix',
-    ];
-    return changes.some((name) => isSet(field(spec, name))) ? undefined : { recurse: true };
-  }
-  if (engine !== 'argocd' || isSet(field(spec, 'sourceHydrator'))) return undefined;
-  const many = field(spec, 'sources');
-  const source = Array.isArray(many) && many.length > 0 ? many[index] : field(spec, 'source');
-  const directory = field(source, 'directory');
-  for (const tool of ['helm', 'kustomize', 'plugin']) if (isSet(field(source, tool))) return undefined;
-  for (const setting of ['include', 'exclude', 'jsonnet'])
-    if (isSet(field(directory, setting))) return undefined;
-  return { recurse: field(directory, 'recurse') === true };
-}
-
-function isSet(value: unknown): boolean {
-  return value !== undefined && value !== null && value !== '' && Object.keys(Object(value)).length > 0;
+): SourceReading | undefined {
+  if (engine === 'flux') return readingOfFlux(application);
+  if (engine !== 'argocd') return undefined;
+  const reading = readingOfArgocd(declaredSources(application)[index], application);
+  return isSet(field(application, 'spec', 'sourceHydrator'))
+    ? { ...reading, settings: ['sourceHydrator'] }
+    : reading;
 }
 
 /** A manifest with the namespaces in which it may be found. */

@@ -6,6 +6,7 @@ import type { ObjectKey } from '../identity.js';
 import { parseMicros } from '../timestamp.js';
 import { field, text } from './json-field.js';
 import { isSha, type LinkedSource, type NonGitInput } from './link.js';
+import { readingOfArgocd } from './source-reading.js';
 import { type RecordWrite, type Sync, type SyncedObject, syncID } from './sync.js';
 
 export function isApplication(key: ObjectKey): boolean {
@@ -89,7 +90,8 @@ function sourcesOf(
       ...(path !== undefined && { path }),
       ...(ref !== undefined && { ref }),
       ...(chart !== undefined && { chart }),
-      ...(chart === undefined && isSha(revision) && { sha: revision }),
+      ...(chart === undefined &&
+        isSha(revision) && { sha: revision, reading: readingOfArgocd(source, application) }),
     };
   });
 }
@@ -117,7 +119,8 @@ function hydratedSource(
       revision: drySha ?? `hydrated ${wet ?? ''}`.trim(),
       ...(path !== undefined && { path }),
       ...(ref !== undefined && { ref }),
-      ...(drySha !== undefined && isSha(drySha) && { sha: drySha }),
+      ...(drySha !== undefined &&
+        isSha(drySha) && { sha: drySha, reading: { recurse: false, settings: ['sourceHydrator'] } }),
     },
   ];
 }

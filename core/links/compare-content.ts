@@ -75,6 +75,18 @@ export function compareContent(
   };
 }
 
+/** What there is to say where the commit's manifest can't be had. */
+export function unknownContent(detail: string): ContentComparison {
+  return {
+    state: 'unknown',
+    different: [],
+    changedByAdmission: [],
+    addedByAdmission: [],
+    addedByWriter: [],
+    detail,
+  };
+}
+
 /** A request that tells all that was asked for; a patch tells only what it changes. */
 export function wholeObject(request: JsonObject | undefined): JsonObject | undefined {
   return request &&

@@ -4,6 +4,7 @@ import { isJsonObject } from '../classify.js';
 import type { ObjectKey } from '../identity.js';
 import { field, text } from './json-field.js';
 import { isSha, type LinkedSource } from './link.js';
+import { readingOfFlux, type SourceReading } from './source-reading.js';
 import { type RecordWrite, type Sync, syncID } from './sync.js';
 
 export function isKustomization(key: ObjectKey): boolean {
@@ -102,7 +103,28 @@ function linkedSource(
     revision: origin ? `${attempted} from ${origin}` : attempted,
     ...(path && { path }),
     ...(ref && { ref }),
-    ...(sha && { sha }),
+    ...(sha && { sha, reading: readingOfFlux(kustomization) }),
+  };
+}
+
+/** The chart of a HelmRelease in a repository, at the revision of the GitRepository's artifact; undefined: it tells none. */
+export function chartSourceOf(
+  repository: JsonObject | undefined,
+  path: string,
+  reading: SourceReading,
+): LinkedSource | undefined {
+  const url = text(field(repository, 'spec', 'url'));
+  const revision = text(field(repository, 'status', 'artifact', 'revision'));
+  const sha = revision && shaOf(revision);
+  const branch = text(field(repository, 'spec', 'ref', 'branch'));
+  if (url === undefined || !revision || !sha) return undefined;
+  return {
+    repository: url,
+    path: path.replace(/^\.?\//, ''),
+    revision,
+    sha,
+    reading,
+    ...(branch !== undefined && { ref: branch }),
   };
 }
 

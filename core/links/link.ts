@@ -2,6 +2,7 @@ import type { Evidence } from '../approval/approval.js';
 import type { UserInfo } from '../audit-event.js';
 import type { ObjectKey } from '../identity.js';
 import type { ChangeClass, ChangeKind, Outcome } from '../vocabulary.js';
+import type { SourceReading } from './source-reading.js';
 
 /**
  * The rules by which a change is tied to commits, in the order in which they are tried (docs/verdicts.md).
@@ -45,6 +46,8 @@ export interface LinkedSource {
   /** The commit; undefined: this source has none, or none is told. */
   sha?: string;
   chart?: string;
+  /** How the controller makes manifests of it, where it told. */
+  reading?: SourceReading;
 }
 
 /** Input of a controller that comes from no commit. */

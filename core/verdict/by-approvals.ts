@@ -59,6 +59,11 @@ export function byApprovals(c: VerdictCase, environment: Environment): Verdict {
       `what was written is not what the commit says: ${c.content.different.slice(0, 5).join(', ')}`,
     );
 
+  if (c.content?.state === 'different')
+    hazards.push(
+      `rendered here, the chart says otherwise in ${c.content.different.slice(0, 5).join(', ')}: charts may depend on the cluster`,
+    );
+
   const ticket = windowProblem(c, environment);
   if (ticket?.problem)
     return say_('unapproved', ticket.problem.reason, ticket.problem.detail, ticket.evidence);

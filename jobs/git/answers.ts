@@ -7,7 +7,8 @@ import { recomputeEquivalence } from './equivalence.js';
 import { mirrorFolder } from './mirror.js';
 import { ObjectReaders } from './object-readers.js';
 import { plainEquivalence } from './plain-merge.js';
-import { Manifests } from './render.js';
+import { type ManifestRedaction, Manifests, type MirrorPlace } from './render.js';
+import { type ProgramPaths, RenderPrograms } from './render-programs.js';
 
 /** Changes of one deployment ask for the same manifests, one after the other. */
 const KEPT_ANSWERS = 2000;
@@ -16,34 +17,35 @@ const KEEP_NAMES_MS = 5000;
 
 /**
  * What verdicts ask of git, from the mirrors on this machine's disk.
- * @param redact as bodies of events are redacted, so that the two can be compared
+ * @param redaction as bodies of events are redacted, so that the two can be compared
  */
 export function gitAnswers(
   gitDir: string,
   pool: Pool,
-  redact: (manifest: JsonObject) => JsonObject,
+  redaction: ManifestRedaction,
+  programs: ProgramPaths = {},
 ): GitAnswers {
   const readers = new ObjectReaders();
-  const rendering = new Manifests(redact);
+  const rendering = new Manifests(redaction, new RenderPrograms(programs), pool);
   const answers = new Map<string, RenderedManifests>();
-  const folders = new Map<string, { folder: string | undefined; until: number }>();
-  const folderOf = async (name: string): Promise<string | undefined> => {
-    const known = folders.get(name);
-    if (known && performance.now() < known.until) return known.folder;
+  const mirrors = new Map<string, { mirror: MirrorPlace | undefined; until: number }>();
+  const mirrorOf = async (name: string): Promise<MirrorPlace | undefined> => {
+    const known = mirrors.get(name);
+    if (known && performance.now() < known.until) return known.mirror;
     const repo = await findMirroredRepo(pool, name);
-    const folder = repo && mirrorFolder(gitDir, repo.id);
-    folders.set(name, { folder, until: performance.now() + KEEP_NAMES_MS });
-    return folder;
+    const mirror = repo && { repoID: repo.id, folder: mirrorFolder(gitDir, repo.id) };
+    mirrors.set(name, { mirror, until: performance.now() + KEEP_NAMES_MS });
+    return mirror;
   };
-  const manifests: GitAnswers['manifests'] = async (repo, sha, path, { recurse }) => {
-    const folder = await folderOf(repo);
-    const key = `${folder} ${sha} ${path} ${recurse}`;
+  const manifests: GitAnswers['manifests'] = async (repo, sha, path, reading) => {
+    const mirror = await mirrorOf(repo);
+    const key = `${mirror?.folder} ${sha} ${path} ${JSON.stringify(reading)}`;
     const known = answers.get(key);
     if (known) return known;
-    const objects = folder === undefined ? undefined : readers.of(folder);
+    const objects = mirror && readers.of(mirror.folder);
     if (!objects) return { unknown: `there is no mirror of ${repo} here` };
     try {
-      const rendered = await rendering.of(objects, folder!, assertSha(sha), path, recurse);
+      const rendered = await rendering.of(objects, mirror, assertSha(sha), path, reading);
       // What isn't there may come.
       if (rendered.manifests) answers.set(key, rendered);
       if (answers.size > KEPT_ANSWERS) answers.delete(answers.keys().next().value!);
@@ -54,7 +56,7 @@ export function gitAnswers(
   };
   return {
     equivalence: async (repo, merged, graph) => {
-      const folder = await folderOf(repo);
+      const folder = (await mirrorOf(repo))?.folder;
       if (folder === undefined) return { kind: 'unknown', detail: `repository ${repo} is not mirrored` };
       try {
         const objects = readers.of(folder);
@@ -65,10 +67,15 @@ export function gitAnswers(
       }
     },
     manifests,
-    manifest: async (repo, sha, path, object) => {
-      const rendered = await manifests(repo, sha, path, { recurse: true });
-      const found = rendered.manifests?.filter((manifest) => isOf(manifest, object)) ?? [];
-      return found.length === 1 ? { manifest: found[0]!, renderer: rendered.renderer! } : undefined;
+    manifest: async (repo, sha, path, object, reading = { recurse: true }) => {
+      const rendered = await manifests(repo, sha, path, reading);
+      if (rendered.unknown !== undefined) return { unknown: rendered.unknown };
+      const [found, other] = rendered.manifests.filter((manifest) => isOf(manifest, object));
+      if (!found) return undefined;
+      if (other) return { unknown: `${path || 'the repository'} has several manifests of it` };
+      // SOPS: https://github.com/getsops/sops, whose metadata stand under this key.
+      if (found.sops !== undefined) return { unknown: 'its manifest is encrypted' };
+      return { manifest: found, renderer: rendered.renderer };
     },
   };
 }

@@ -1,25 +1,13 @@
-import { execFile } from 'node:child_process';
-import { lstat, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { lstat, readdir, readFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
-import { promisify } from 'node:util';
 import { parse } from 'yaml';
 import type { RenderedManifests } from '../../store/verdicts/commit-facts.js';
-import { assertSha, repositoryPath } from './content.js';
-import { runGit } from './git-process.js';
+import { withCheckedOut } from './checked-out.js';
+import { repositoryPath } from './content.js';
 import { readManifests } from './read-manifests.js';
+import { failureText, type Program, runProgram } from './render-programs.js';
 
-const run = promisify(execFile);
-const TIMEOUT_MS = 30_000;
-const MOST_OUTPUT = 32 * 1024 * 1024;
 const NAMES = ['kustomization.yaml', 'kustomization.yml', 'Kustomization'];
-/** Programs that build kustomizations, the first that is there. */
-const PROGRAMS: ReadonlyArray<
-  readonly [program: string, build: readonly string[], version: readonly string[]]
-> = [
-  ['kustomize', ['build'], ['version']],
-  ['kubectl', ['kustomize'], ['version', '--client']],
-];
 
 /** Settings that name files and folders; all that they name must lie in the repository. */
 const REFERENCES = ['resources', 'bases', 'components', 'crds', 'configurations'];
@@ -33,55 +21,31 @@ const REFUSED = [
   'openapi',
 ];
 
-let known: Promise<{ program: string; build: readonly string[]; version: string } | undefined> | undefined;
-
-/** Builds a kustomization of a revision, in a folder of its own that is gone afterwards, without the network. */
+/**
+ * Builds a kustomization of a revision, without the network.
+ * @param redactText what kustomize says of a mistake may repeat what it read
+ */
 export async function renderKustomization(
+  kustomize: Program,
   folder: string,
   sha: string,
   path: string,
+  redactText: (text: string) => string,
 ): Promise<RenderedManifests> {
-  known ??= findProgram();
-  const found = await known;
-  if (!found) return { unknown: 'neither kustomize nor kubectl is on the PATH' };
-  const work = await mkdtemp(join(tmpdir(), 'whochanged-kustomize-'));
-  try {
-    const tree = join(work, 'tree');
-    await checkOut(folder, sha, work, tree);
+  return withCheckedOut(folder, sha, async ({ tree, work }) => {
     const target = join(tree, repositoryPath(path));
     const refusal = await refusalOf(target, tree, new Set());
     if (refusal !== undefined) return { unknown: refusal };
-    const { stdout } = await run(found.program, [...found.build, target], {
-      timeout: TIMEOUT_MS,
-      maxBuffer: MOST_OUTPUT,
-      env: { PATH: process.env.PATH ?? '', HOME: work, TMPDIR: work, KUBECONFIG: '/dev/null' },
-      cwd: work,
-    });
-    const manifests = readManifests(stdout);
+    const built = await runProgram(kustomize, [target], work);
+    if (!('stdout' in built)) {
+      const said =
+        failureText(built, kustomize) ?? redactText(built.stderr.replaceAll(work, '').trim()).slice(0, 300);
+      return { unknown: `kustomize could not build it: ${said}` };
+    }
+    const manifests = readManifests(built.stdout);
     return manifests
-      ? { manifests, renderer: `kustomize (${found.program} ${found.version})` }
+      ? { manifests, renderer: `kustomize (${kustomize.name})` }
       : { unknown: 'what kustomize built is no YAML' };
-  } catch (error) {
-    const said = String((error as { stderr?: string }).stderr ?? (error as Error).message);
-    return { unknown: `kustomize could not build it: ${said.replaceAll(work, '').trim().slice(0, 300)}` };
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
-}
-
-/** Writes a revision's files into a folder; links become files that hold where they lead. */
-async function checkOut(folder: string, sha: string, work: string, tree: string): Promise<void> {
-  const environment = { GIT_INDEX_FILE: join(work, 'index') };
-  await runGit({ folder, args: ['read-tree', assertSha(sha)], environment });
-  await runGit({
-    folder,
-    args: ['checkout-index', '--all', `--prefix=${tree}/`],
-    environment,
-    settings: [
-      ['core.symlinks', 'false'],
-      ['core.bare', 'false'],
-      ['core.worktree', work],
-    ],
   });
 }
 
@@ -127,15 +91,6 @@ function addressIn(value: unknown): string | undefined {
   for (const [key, item] of Object.entries(value)) {
     const found = TEXTS.includes(key) ? undefined : addressIn(item);
     if (found !== undefined) return found;
-  }
-  return undefined;
-}
-
-async function findProgram() {
-  for (const [program, build, version] of PROGRAMS) {
-    const said = await run(program, [...version], { timeout: TIMEOUT_MS }).catch(() => undefined);
-    if (said)
-      return { program, build, version: /v\d+\.\d+\.\d+\S*/.exec(said.stdout)?.[0] ?? 'of no known version' };
   }
   return undefined;
 }

@@ -78,7 +78,6 @@ const INDEX_TABLES = [
   'ref_updates',
   'commit_paths',
   'commits',
-  'rendered_manifests',
   'renderings',
   'repo_findings',
 ] as const;

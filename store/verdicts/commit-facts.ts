@@ -2,6 +2,7 @@ import type { ClientBase } from 'pg';
 import type { Commit, CommitFacts, Equivalence, MergeMethod } from '../../core/approval/facts.js';
 import type { JsonObject } from '../../core/audit-event.js';
 import type { CommitGraph } from '../../core/git/commit-graph.js';
+import type { SourceReading } from '../../core/links/source-reading.js';
 import { commitKey, findCommitApprovals } from '../queries/commit-approvals.js';
 import { type Graphs, Repositories } from './repositories.js';
 
@@ -16,24 +17,25 @@ export interface GitAnswers {
     merged: { approvedHead: string; mergeSha: string; method: MergeMethod | undefined },
     graph?: CommitGraph,
   ): Promise<Equivalence>;
-  /** The manifest of an object at a revision; undefined: there is none, or it can't be rendered. */
+  /**
+   * The manifest of an object at a revision; undefined: there is none.
+   * @param reading how the engine makes manifests of the path; undefined: as they lie there, with the folders below
+   */
   manifest(
     repo: string,
     sha: string,
     path: string,
     object: { group: string; kind: string; namespace: string; name: string },
-  ): Promise<{ manifest: JsonObject; renderer: string } | undefined>;
-  /**
-   * All manifests at a path of a revision, redacted as bodies of events are.
-   * @param reading `recurse`: also those of the folders below it, where they are plain files
-   */
-  manifests(
-    repo: string,
-    sha: string,
-    path: string,
-    reading: { recurse: boolean },
-  ): Promise<RenderedManifests>;
+    reading?: SourceReading,
+  ): Promise<FoundManifest | undefined>;
+  /** All manifests that the engine makes of a path of a revision, redacted as bodies of events are. */
+  manifests(repo: string, sha: string, path: string, reading: SourceReading): Promise<RenderedManifests>;
 }
+
+/** A manifest, and what made it of the files; else why it can't be had. */
+export type FoundManifest =
+  | { manifest: JsonObject; renderer: string; unknown?: undefined }
+  | { manifest?: undefined; unknown: string };
 
 /** Manifests, and what made them of the files; else why they can't be had. */
 export type RenderedManifests =

@@ -66,7 +66,7 @@ export async function findRenderedMatches(
       for (const path of pathsOf(files)) {
         const key = { group: row.api_group, kind, namespace: row.namespace, name: row.name };
         const rendered = await git.manifest(repo.name, sha, path, key);
-        if (!rendered) continue;
+        if (!rendered?.manifest) continue;
         const { manifest, renderer } = rendered;
         if (!isSameContent(compareContent(manifest, object, wholeObject(request), renderer, []))) continue;
         found.push({

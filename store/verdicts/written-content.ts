@@ -1,5 +1,10 @@
 import type { ClientBase } from 'pg';
-import { type ContentComparison, compareContent, wholeObject } from '../../core/links/compare-content.js';
+import {
+  type ContentComparison,
+  compareContent,
+  unknownContent,
+  wholeObject,
+} from '../../core/links/compare-content.js';
 import type { LinkDecision, LinkedSource } from '../../core/links/link.js';
 import type { AdmissionMutation } from '../../core/manifest/admission.js';
 import type { GitAnswers } from './commit-facts.js';
@@ -49,16 +54,15 @@ export async function contentOf(
 ): Promise<ContentComparison | undefined> {
   const { row, object, request, subject } = link;
   if (!git || !sources || !object || row.deleted || subject.objectKind === undefined) return undefined;
+  let unknown: string | undefined;
   for (const source of sources) {
     const repo = source.sha === undefined ? undefined : repositories.find(source.repository);
     if (!repo) continue;
-    const found = await git.manifest(repo.name, source.sha!, pathOf(source.path), {
-      group: row.api_group,
-      kind: subject.objectKind,
-      namespace: row.namespace,
-      name: row.name,
-    });
-    if (found) return compareContent(found.manifest, object, wholeObject(request), found.renderer, mutations);
+    const key = { group: row.api_group, kind: subject.objectKind, namespace: row.namespace, name: row.name };
+    const found = await git.manifest(repo.name, source.sha!, pathOf(source.path), key, source.reading);
+    if (found?.manifest)
+      return compareContent(found.manifest, object, wholeObject(request), found.renderer, mutations);
+    unknown ??= found?.unknown;
   }
-  return undefined;
+  return unknown === undefined ? undefined : unknownContent(unknown);
 }

@@ -80,9 +80,7 @@ export class TestMirrors {
 
   /** Forgets every repository. */
   async clear(): Promise<void> {
-    await this.rows(
-      'truncate repos, refs, ref_updates, commits, commit_paths, repo_findings, renderings, rendered_manifests',
-    );
+    await this.rows('truncate repos, refs, ref_updates, commits, commit_paths, repo_findings, renderings');
     this.logged = '';
   }
 
