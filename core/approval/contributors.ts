@@ -3,7 +3,11 @@ import type { RobotException } from './approval.js';
 import type { Commit, Person, PullRequest } from './facts.js';
 
 /** Everyone who put something into a pull request: its author, its commits' people, who pushed last. Never a merge bot. */
-export function contributorsOf(commit: Commit, pullRequest: PullRequest, mergeBots: readonly string[]): Person[] {
+export function contributorsOf(
+  commit: Commit,
+  pullRequest: PullRequest,
+  mergeBots: readonly string[],
+): Person[] {
   const people = [pullRequest.author];
   for (const { author, committer, coAuthors } of pullRequest.commits)
     people.push(author, committer, ...(coAuthors ?? []));
@@ -13,7 +17,8 @@ export function contributorsOf(commit: Commit, pullRequest: PullRequest, mergeBo
   return people.filter((person) => !isAccount(person, mergeBots));
 }
 
-function isAccount(person: Person, accounts: readonly string[]): boolean {
+/** Whether a person is one of some accounts, by login or address. */
+export function isAccount(person: Person, accounts: readonly string[]): boolean {
   return matchesAny(accounts, person.login) || matchesAny(accounts, person.email);
 }
 

@@ -1,5 +1,6 @@
 import { formatMicros } from '../timestamp.js';
 import type { CommitApproval, Demand } from './approval.js';
+import { isAccount } from './contributors.js';
 import { bypassEvidence, evaluatePullRequest, HOUR } from './evaluate-pull-request.js';
 import type { CommitFacts, PullRequest } from './facts.js';
 import { distinct, type Judged, judgeImported } from './judge-review.js';
@@ -107,7 +108,8 @@ function withoutPullRequest(facts: CommitFacts, imported: Judged[], demand: Dema
 
 /** Approvals that other systems told of the commit itself. */
 function importedJudgement(facts: CommitFacts, demand: Demand, samePerson: SamePerson): Judged[] {
-  const contributors = [facts.commit.author, ...facts.commit.coAuthors];
+  const { author, coAuthors, committer } = facts.commit;
+  const contributors = [author, ...coAuthors, ...(isAccount(committer, demand.mergeBots) ? [] : [committer])];
   return distinct(
     facts.approvals.map((approval) => judgeImported(approval, contributors, demand, samePerson)),
     samePerson,
