@@ -106,6 +106,11 @@ export class GerritHost implements Host {
     return { items: [], through: now.getTime() * 1000 };
   }
 
+  /** Gerrit runs none. */
+  async run(): Promise<undefined> {
+    return undefined;
+  }
+
   async #get<T>(path: string): Promise<T> {
     const { http, apiURL, user, password } = this.#options;
     const response = await http.fetch(`${apiURL}/a${path}`, {

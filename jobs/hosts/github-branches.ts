@@ -2,7 +2,7 @@ import type { Person } from '../../core/approval/facts.js';
 import { githubPerson } from '../../core/hosts/github.js';
 import { parseMicros } from '../../core/timestamp.js';
 import type { Push } from '../../store/facts/pushes.js';
-import { type GithubRepo, found, isForbidden, isNotFound } from './github.js';
+import { found, type GithubRepo, isForbidden, isNotFound } from './github.js';
 
 const PAGE = 100;
 /** Pages of activity read back in search of who pushed a head. */

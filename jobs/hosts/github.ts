@@ -11,6 +11,7 @@ import {
   githubReviews,
 } from '../../core/hosts/github.js';
 import { parseMicros } from '../../core/timestamp.js';
+import type { ToldRun } from '../../store/facts/ci-runs.js';
 import type { Permission } from '../../store/facts/permissions.js';
 import type { Bypass } from '../../store/facts/pushes.js';
 import { findGithubPusher, findRequiredApprovals } from './github-branches.js';
@@ -140,7 +141,8 @@ export class GithubHost implements Host {
             queued,
           );
     const headRepo = pull.data.head.repo?.full_name;
-    const pusher = headRepo === undefined ? undefined : await findGithubPusher(this.#at, headRepo, pull.data.head);
+    const pusher =
+      headRepo === undefined ? undefined : await findGithubPusher(this.#at, headRepo, pull.data.head);
     return {
       pushes: pusher?.push ? [pusher.push] : [],
       told: {
@@ -183,6 +185,17 @@ export class GithubHost implements Host {
     return findGithubDeploymentReviews(this.#at, since, now);
   }
 
+  async run(name: string): Promise<ToldRun | undefined> {
+    const { octokit, owner, repo } = this.#at;
+    if (!/^\d{1,15}$/.test(name)) return undefined;
+    const answer = await found(octokit.rest.actions.getWorkflowRun({ owner, repo, run_id: Number(name) }));
+    if (!answer) return undefined;
+    const { head_sha: sha, run_started_at, created_at, updated_at, status, html_url: url } = answer.data;
+    const startedAt = parseMicros(created_at) ?? parseMicros(run_started_at);
+    if (startedAt === undefined) return undefined;
+    return { sha, startedAt, endedAt: status === 'completed' ? parseMicros(updated_at) : undefined, url };
+  }
+
   /** Commits from a merge back, as many as the pull request has; of a rebase those are what it became. */
   async #trail(sha: string, length: number): Promise<GithubCommit[]> {
     const { octokit, owner, repo } = this.#at;
@@ -199,7 +212,6 @@ export class GithubHost implements Host {
     this.#required.set(branch, asked);
     return asked;
   }
-
 }
 
 function ignore(): void {}

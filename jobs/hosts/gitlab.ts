@@ -14,6 +14,7 @@ import {
   gitlabReviews,
 } from '../../core/hosts/gitlab.js';
 import { formatMicros, parseMicros } from '../../core/timestamp.js';
+import type { ToldRun } from '../../store/facts/ci-runs.js';
 import type { Permission } from '../../store/facts/permissions.js';
 import type { Bypass } from '../../store/facts/pushes.js';
 import { found, isForbidden } from './github.js';
@@ -145,6 +146,20 @@ export class GitlabHost implements Host {
 
   async approvals(_since: number | undefined, now: Date): Promise<Told<ImportedApproval>> {
     return { items: [], through: now.getTime() * 1000 };
+  }
+
+  /** A pipeline by its id. */
+  async run(name: string): Promise<ToldRun | undefined> {
+    if (!/^\d{1,15}$/.test(name)) return undefined;
+    const pipeline = await found(this.#gitlab.Pipelines.show(this.#project, Number(name)));
+    const startedAt = parseMicros(pipeline?.created_at);
+    if (!pipeline || startedAt === undefined) return undefined;
+    return {
+      sha: pipeline.sha,
+      startedAt,
+      endedAt: parseMicros(pipeline.finished_at),
+      url: pipeline.web_url,
+    };
   }
 }
 

@@ -1,4 +1,5 @@
 import type { ImportedApproval, Person } from '../../core/approval/facts.js';
+import type { ToldRun } from '../../store/facts/ci-runs.js';
 import type { Permission } from '../../store/facts/permissions.js';
 import type { ToldPullRequest } from '../../store/facts/pull-requests.js';
 import type { Bypass, Push } from '../../store/facts/pushes.js';
@@ -47,5 +48,7 @@ export interface Host {
   bypasses(since: number | undefined, now: Date): Promise<Told<Bypass>>;
   /** Approvals that the host gives to other things than pull requests, such as deployments to an environment. */
   approvals(since: number | undefined, now: Date): Promise<Told<ImportedApproval>>;
+  /** One run of a pipeline; undefined where the host has none of that name, or no pipelines. */
+  run(name: string): Promise<ToldRun | undefined>;
   limits: Set<string>;
 }

@@ -1,5 +1,6 @@
 import type { ClientBase } from 'pg';
 import { appendApprovals } from '../../store/facts/approvals.js';
+import { findWantedRuns, recordRun } from '../../store/facts/ci-runs.js';
 import {
   countDue,
   findDue,
@@ -25,6 +26,8 @@ const OVERLAP_US = 300_000_000;
 /** Bypasses and approvals of deployments are looked for this often. */
 const SLOW_US = 15 * 60_000_000;
 const DUE_PIECE = 100;
+/** Runs asked for in one sync, which goes on with the rest in the next. */
+const RUNS_AT_ONCE = 200;
 
 /** What earlier answers left in the store, for one repository. */
 export function knownOf(client: ClientBase, repo: SyncRepo, now: () => Date): Known {
@@ -50,6 +53,7 @@ export async function syncRepo(
   const { client } = context;
   const startedAt = context.now();
   const cursor = await readSyncCursor(client, repo.id);
+  await askForRuns(context, repo, host);
   await listChanged(client, repo, host, cursor, startedAt);
   const fetched = await fetchDue(context, repo, host);
   if (context.signal.aborted) return { fetched, syncedAt: undefined };
@@ -58,6 +62,21 @@ export async function syncRepo(
   if (left.due === 0) return { fetched, syncedAt: startedAt };
   const error = left.error === undefined ? {} : { error: `${left.due} could not be imported: ${left.error}` };
   return { fetched, syncedAt: undefined, ...error };
+}
+
+/** Asks for the runs of pipelines that changes wait for. */
+async function askForRuns({ client, now, signal }: JobContext, repo: SyncRepo, host: Host): Promise<void> {
+  for (const run of await findWantedRuns(client, repo.id, RUNS_AT_ONCE)) {
+    if (signal.aborted) return;
+    try {
+      await recordRun(client, { repoID: repo.id, run }, await host.run(run), now());
+    } catch (error) {
+      if (!(error instanceof HostError) || error.status !== 403) throw error;
+      // Asked for again in the next sync: somebody may give the right meanwhile.
+      host.limits.add(`runs of pipelines: ${error.message}`);
+      return;
+    }
+  }
 }
 
 async function listChanged(

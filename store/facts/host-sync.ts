@@ -52,8 +52,8 @@ function syncRepo(row: RepoRow): SyncRepo {
 }
 
 /**
- * Repositories to sync now, the longest waiting first: asked for by hand, named by a webhook, or not attempted since
- * `before`. One that the host asked to wait for, or that failed, waits until its time in any case but by hand.
+ * Repositories to sync now, the longest waiting first: asked for by hand, named by a webhook or by the session of a
+ * pipeline, or not attempted since `before`. One that the host asked to wait for, or that failed, waits until its time in any case but by hand.
  */
 export async function findReposToSync(client: ClientBase, now: Date, before: Date): Promise<SyncRepo[]> {
   const { rows } = await client.query<RepoRow>(
@@ -62,7 +62,8 @@ export async function findReposToSync(client: ClientBase, now: Date, before: Dat
         and (r.sync_requested_at > coalesce(r.sync_attempted_at, '-infinity')
              or coalesce(h.next_at, '-infinity') <= $1
                 and (coalesce(r.sync_attempted_at, '-infinity') <= $2
-                     or exists (select from host_due d where d.repo_id = r.id and d.due_at <= $1)))
+                     or exists (select from host_due d where d.repo_id = r.id and d.due_at <= $1)
+                     or exists (select from ci_runs c where c.repo_id = r.id and c.asked_at is null and c.wanted_at > coalesce(r.sync_attempted_at, '-infinity'))))
       order by r.sync_attempted_at nulls first, r.id`,
     [now, before],
   );

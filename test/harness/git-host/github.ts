@@ -304,6 +304,22 @@ export function githubFace(state: HostState, options: GithubOptions): HostFace {
       const list = runs(repo).map(({ review: _, ...run }) => run);
       return { body: { total_count: list.length, workflow_runs: list } };
     }
+    const [, id] = /^actions\/runs\/(\d+)$/.exec(rest) ?? [];
+    if (id !== undefined) {
+      const one = repo.runs?.[id];
+      if (!one) return undefined;
+      return {
+        body: {
+          id: Number(id),
+          head_sha: one.sha,
+          status: one.endedAt === undefined ? 'in_progress' : 'completed',
+          created_at: one.startedAt,
+          run_started_at: one.startedAt,
+          updated_at: one.endedAt ?? one.startedAt,
+          html_url: `https://git.example.com/${repo.project}/actions/runs/${id}`,
+        },
+      };
+    }
     const [, run] = /^actions\/runs\/(\d+)\/approvals$/.exec(rest) ?? [];
     if (run !== undefined) {
       const found = runs(repo).filter((one) => one.id === Number(run));

@@ -133,6 +133,20 @@ export function gitlabFace(state: HostState, options: GitlabOptions): HostFace {
         };
       return undefined;
     }
+    const [, pipeline] = /^pipelines\/(\d+)$/.exec(rest) ?? [];
+    if (pipeline !== undefined) {
+      const run = repo.runs?.[pipeline];
+      if (!run) return undefined;
+      return {
+        body: {
+          id: Number(pipeline),
+          sha: run.sha,
+          created_at: run.startedAt,
+          finished_at: run.endedAt ?? null,
+          web_url: `https://git.example.com/${repo.project}/-/pipelines/${pipeline}`,
+        },
+      };
+    }
     const [, id] = /^members\/all\/(\d+)$/.exec(rest) ?? [];
     if (id !== undefined) {
       const logins = [

@@ -107,6 +107,8 @@ export interface HostRepo {
   pushes?: Array<HostPush & { branch: string }>;
   bypasses?: HostBypass[];
   environmentReviews?: HostEnvironmentReview[];
+  /** Runs of pipelines, by id. One without `endedAt` goes on. */
+  runs?: Record<string, { sha: string; startedAt: string; endedAt?: string }>;
 }
 
 export interface HostState {
