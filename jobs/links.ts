@@ -3,6 +3,7 @@ import { writesAsPerson } from '../core/verdict/evaluate.js';
 import { actorOf } from '../core/verdict/policy-match.js';
 import { findClusterIDs, moveCursor, readCursor } from '../store/attribution.js';
 import type { BodyCache } from '../store/body-cache.js';
+import { wantRuns } from '../store/facts/ci-runs.js';
 import type { LoadedPolicy } from '../store/policies.js';
 import type { GitAnswers } from '../store/verdicts/commit-facts.js';
 import { recordControllers } from '../store/verdicts/controller-records.js';
@@ -137,5 +138,13 @@ async function link(
     }),
   );
   await replaceLinks(context.client, clusterID, decided, context.now());
+  await wantRuns(
+    context.client,
+    clusterID,
+    cases.flatMap(({ row, sessionRun }) =>
+      sessionRun?.wanted ? [{ ...sessionRun.name, ...keyOf(row) }] : [],
+    ),
+    context.now(),
+  );
   return decided.length;
 }

@@ -103,7 +103,7 @@ const ActionSchema = Type.Object({
   at: Type.String(),
   cluster: Type.String(),
   action: words(APPLICATION_ACTIONS),
-  application: Type.Object({ namespace: Type.String(), name: Type.String() }),
+  application: Type.Object({ kind: Type.String(), namespace: Type.String(), name: Type.String() }),
   actor: Type.String({
     description: 'the user of the cluster who wrote the Application; often argocd-server',
   }),
@@ -170,7 +170,8 @@ export function verdictRoutes({ server, auth }: Api): void {
       onRequest,
       schema: {
         tags: ['verdicts'],
-        summary: 'What people asked Argo CD for: syncs, rollbacks, auto-sync off, overrides; newest first',
+        summary:
+          'What people asked Argo CD and Flux for: syncs, rollbacks, auto-sync off, overrides; newest first',
         querystring: Type.Object({
           cluster: many(Type.String()),
           namespace: many(Type.String({ description: 'of the Application' })),
@@ -207,7 +208,11 @@ export function verdictRoutes({ server, auth }: Api): void {
           at: row.at,
           cluster: row.cluster,
           action: row.action,
-          application: { namespace: row.namespace, name: row.name },
+          application: {
+            kind: row.detail.kind ?? 'Application',
+            namespace: row.namespace,
+            name: row.name,
+          },
           actor: row.username,
           ...(row.initiator !== null && { initiator: row.initiator }),
           ...(row.initiator_evidence !== null && { initiatorEvidence: row.initiator_evidence }),

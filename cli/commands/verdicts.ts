@@ -133,7 +133,7 @@ interface Action {
   at: string;
   cluster: string;
   action: string;
-  application: { namespace: string; name: string };
+  application: { kind: string; namespace: string; name: string };
   actor: string;
   initiator?: string;
   initiatorEvidence?: string;
@@ -144,8 +144,8 @@ interface Action {
 function actionsCommand(program: Command): void {
   const command = program
     .command('actions')
-    .description('what people asked Argo CD for: syncs, rollbacks, auto-sync off, overrides')
-    .argument('[APPLICATION]', 'the name of the Application')
+    .description('what people asked Argo CD and Flux for: syncs, rollbacks, auto-sync off, overrides')
+    .argument('[APPLICATION]', 'the name of the Application, Kustomization or HelmRelease')
     .option('--cluster <cluster>', 'only this cluster (may be repeated)', collect)
     .option('-n, --namespace <namespace>', 'of the Application (may be repeated)', collect)
     .option('--action <action>', 'sync, rollback, auto_sync_disabled, override_set, ...', collect)
@@ -166,12 +166,20 @@ function actionsCommand(program: Command): void {
     writeTable(context, page.items, [
       { head: 'WHEN', value: (row) => clock(row.at, view.utc), paint: (text) => view.colors.dim(text) },
       { head: 'CLUSTER', value: (row) => row.cluster, optional: true },
-      { head: 'APPLICATION', value: ({ application }) => `${application.namespace}/${application.name}` },
+      {
+        head: 'APPLICATION',
+        value: ({ application: { kind, namespace, name } }) =>
+          `${kind === 'Application' ? '' : `${kind} `}${namespace}/${name}`,
+      },
       { head: 'ACTION', value: (row) => row.action.replaceAll('_', ' ') },
       {
         head: 'WHO',
         // Through Argo CD's own API its server writes: only the operation, or an Event beside it, names the user.
-        value: (row) => row.initiator ?? `${row.actor} (who asked it is not told)`,
+        value: (row) =>
+          row.initiator ??
+          (row.actor.startsWith('system:serviceaccount:')
+            ? `${row.actor} (who asked it is not told)`
+            : row.actor),
         paint: (text) => view.colors.cyan(text),
       },
       { head: 'TOLD BY', value: (row) => row.initiatorEvidence ?? 'the audit event', optional: true },

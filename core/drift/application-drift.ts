@@ -3,6 +3,7 @@ import { isJsonObject } from '../classify.js';
 import type { ObjectKey } from '../identity.js';
 import { type ApplicationActionName, automation } from '../links/application-actions.js';
 import { trustedSyncs } from '../links/evidence.js';
+import { isGitopsController, overridesOfSync } from '../links/flux.js';
 import { field, text } from '../links/json-field.js';
 import { revisionKey, type Sync } from '../links/sync.js';
 import type { Policy } from '../verdict/policy.js';
@@ -111,6 +112,16 @@ function syncs(
   else if (newest.phase === 'failed') find('sync_failed', `the last sync, of ${what}, failed`);
   else if (newest.phase === 'running' && now - newest.startedAt > LONGEST_SYNC)
     find('sync_unfinished', `the last sync, of ${what}, is not known to have ended`);
+  const setter = state.actions.get('override_set');
+  if (deployed && state.engine === 'flux' && setter && !isGitopsController(policy, setter.username))
+    for (const setting of overridesOfSync(deployed))
+      findings.push({
+        kind: 'input_outside_git',
+        strength: 'strong',
+        detail: `what was deployed is not all from git: ${setting}`,
+        change: setter,
+        evidence: [{ kind: 'change', ref: setter.changeID, detail: `${setting} of the Kustomization` }],
+      });
   if (!deployed) unknowns.push({ subject: name, reason: 'no sync that went well is recorded' });
   else
     for (const input of deployed.nonGit)

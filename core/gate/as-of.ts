@@ -1,7 +1,7 @@
 import type { CommitFacts } from '../approval/facts.js';
 import { evaluate } from '../verdict/evaluate.js';
-import type { SourceCommits, VerdictCase } from '../verdict/verdict-case.js';
 import type { Verdict } from '../verdict/verdict.js';
+import type { SourceCommits, VerdictCase } from '../verdict/verdict-case.js';
 
 /** What a host said this long ago still counts as what it says; microseconds. */
 export const FRESH = 15 * 60 * 1e6;

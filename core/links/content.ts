@@ -1,6 +1,6 @@
 import { actorOf } from '../verdict/policy-match.js';
 import type { LinkEvidence } from './evidence.js';
-import type { Link, Subject } from './link.js';
+import { type Link, labelOf, type Subject } from './link.js';
 
 const FIELDS_NAMED = 20;
 
@@ -54,4 +54,31 @@ export function linksByCoincidence(subject: Subject): Link[] {
     ];
   }
   return [];
+}
+
+/**
+ * What helm's command line leaves on what it installs: the release, and by convention the chart's name and version. None of
+ * it is a commit, so it is for display only. Sources: helm pkg/action/validate.go, helm.sh/docs/chart_best_practices/labels.
+ */
+export function linksByHelmMarks(subject: Subject): Link[] {
+  const release = subject.annotations['meta.helm.sh/release-name'];
+  if (release === undefined) return [];
+  const namespace = subject.annotations['meta.helm.sh/release-namespace'] ?? subject.key.namespace;
+  const [, chart, version] =
+    /^(.+?)-(v?\d+\.\d+\.\d+.*)$/.exec(labelOf(subject, 'helm.sh/chart') ?? '') ?? [];
+  return [
+    {
+      rule: 'coincidence',
+      strength: 'weak',
+      sources: [{ repository: '', revision: version ?? '', ...(chart !== undefined && { chart }) }],
+      evidence: [
+        {
+          kind: 'release',
+          ref: `${namespace}/${release}`,
+          detail: `its annotations name the release ${namespace}/${release}${chart === undefined ? '' : ` of chart ${chart} ${version}`}`,
+        },
+      ],
+      hazards: ['a release names no commit, and anyone who may write the object may write the annotations'],
+    },
+  ];
 }

@@ -2,6 +2,8 @@ import type { Attribution } from '../attribution/attribution.js';
 import type { ObjectKey } from '../identity.js';
 import type { Policy } from '../verdict/policy.js';
 import { actorOf } from '../verdict/policy-match.js';
+import type { LinkedSource } from './link.js';
+import type { CiRun } from './pipeline.js';
 import type { Sync } from './sync.js';
 
 /** What the rules look at beside the change. The store gathers it (store/link-evidence.ts); deciding is pure. */
@@ -12,10 +14,22 @@ export interface LinkEvidence {
   argocd: ApplicationRecord[];
   /** Attempts of the Kustomization that its labels name, around the time of the change. */
   flux: Sync[];
+  /** Who last set on that Kustomization what changes the files that it builds, before the change. */
+  fluxOverridesBy: OverrideSetter | undefined;
   /** The HelmRelease that its labels name, as it was then. */
   helmRelease: HelmReleaseRecord | undefined;
+  /** The run that the pipeline's session names, as its host tells it; undefined: it names none, or nothing is told. */
+  ciRun: CiRun | undefined;
   /** Commits whose manifests render to what was written. */
   rendered: RenderedMatch[];
+}
+
+/** Who set what replaces what git says; undefined wherever it is: not recorded. */
+export interface OverrideSetter {
+  username: string;
+  changeID: string;
+  /** By name: `images, patches`. */
+  settings: string;
 }
 
 /** One Application of that name; a hub may run Applications of one name in several namespaces. */
@@ -24,7 +38,7 @@ export interface ApplicationRecord {
   key: ObjectKey;
   syncs: Sync[];
   /** Who last set parameters or images that replace what git says, before the change; undefined: not recorded. */
-  overridesBy: { username: string; changeID: string } | undefined;
+  overridesBy: OverrideSetter | undefined;
 }
 
 export interface HelmReleaseRecord {
@@ -33,10 +47,17 @@ export interface HelmReleaseRecord {
   configDigest: string | undefined;
   /** `GitRepository`, `HelmRepository`, `OCIRepository`...: where the chart comes from. */
   sourceKind: string | undefined;
-  /** When its spec was last changed. */
+  /** When its spec was last changed, and by whom. */
   changedAt: number;
+  changedBy: { username: string; changeID: string };
+  /** What its values are taken from besides, such as `Secret cache-values`. */
+  valuesFrom: string[];
+  /** Its chart, where that lies in a git repository, at the revision that Flux had fetched at the time of the change. */
+  chartSource: LinkedSource | undefined;
   /** Attempts of the Kustomization that the HelmRelease belongs to, around then. */
   parent: Sync[];
+  /** Who last set on that one what changes the files that it builds. */
+  parentOverridesBy: OverrideSetter | undefined;
 }
 
 export interface RenderedMatch {

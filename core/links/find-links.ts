@@ -1,7 +1,7 @@
 import type { Evidence } from '../approval/approval.js';
 import { actorOf } from '../verdict/policy-match.js';
 import { linksByArgocd } from './argocd.js';
-import { linksByCoincidence, linksByRendering } from './content.js';
+import { linksByCoincidence, linksByHelmMarks, linksByRendering } from './content.js';
 import { type LinkEvidence, trustedSyncs } from './evidence.js';
 import { linksByFlux, linksByHelmRelease } from './flux.js';
 import { LINK_RULES, type Link, type LinkDecision, type Subject } from './link.js';
@@ -24,6 +24,7 @@ export function findLinks(subject: Subject, evidence: LinkEvidence): LinkDecisio
     ...linksByRendering(subject, evidence),
     ...linksBySignature(subject, evidence),
     ...linksByCoincidence(subject),
+    ...linksByHelmMarks(subject),
   ];
   const decision = selectLink(candidates);
   const forgers = decision.state === 'none' ? forgersOf(subject, evidence) : [];

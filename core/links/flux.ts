@@ -1,7 +1,8 @@
 import { formatMicros } from '../timestamp.js';
+import type { Policy } from '../verdict/policy.js';
 import { actorOf } from '../verdict/policy-match.js';
-import { type LinkEvidence, trustedSyncs } from './evidence.js';
-import type { Link, Subject } from './link.js';
+import { type LinkEvidence, type OverrideSetter, trustedSyncs } from './evidence.js';
+import type { Link, NonGitInput, Subject } from './link.js';
 import { revisionKey, type Sync } from './sync.js';
 import { trackingsOf } from './tracking.js';
 
@@ -27,7 +28,7 @@ export function linksByFlux(subject: Subject, evidence: LinkEvidence): Link[] {
   if (!tracking) return [];
   const { trusted } = trustedSyncs(evidence.policy, evidence.flux);
   return inForce(trusted, subject.at).map((sync): Link => {
-    const hazards: string[] = [];
+    const { nonGit, hazards } = overridesIn(sync, evidence.policy, evidence.fluxOverridesBy);
     if (sync.phase === 'failed') hazards.push('the attempt failed, in its health checks or before');
     return {
       rule: 'flux',
@@ -35,6 +36,7 @@ export function linksByFlux(subject: Subject, evidence: LinkEvidence): Link[] {
       sources: sync.sources,
       syncID: sync.id,
       initiator: { automated: true },
+      ...(nonGit.length > 0 && { nonGit }),
       evidence: [
         {
           kind: 'sync',
@@ -48,23 +50,67 @@ export function linksByFlux(subject: Subject, evidence: LinkEvidence): Link[] {
 }
 
 /**
+ * What a Kustomization itself changes of the files: as good as git where a controller brought it from there, out of band
+ * where somebody set it. One whose setter is older than the ledger is put back by its own Kustomization again and again.
+ */
+function overridesIn(
+  sync: Sync,
+  policy: Policy,
+  setter: OverrideSetter | undefined,
+): { nonGit: NonGitInput[]; hazards: string[] } {
+  if (setter && !isGitopsController(policy, setter.username)) {
+    const detail = `${setter.username} set ${setter.settings} on the Kustomization (change ${setter.changeID})`;
+    return { nonGit: [{ kind: 'overrides', detail }], hazards: [] };
+  }
+  const settings = overridesOfSync(sync).join(', ');
+  if (settings === '') return { nonGit: [], hazards: [] };
+  const whose = setter
+    ? `the Kustomization, itself from git, sets ${settings}`
+    : `the Kustomization sets ${settings}; who did that is not recorded`;
+  return { nonGit: [], hazards: [whose] };
+}
+
+/** The settings by which a Kustomization changed the files that it built. */
+export function overridesOfSync({ sources }: Pick<Sync, 'sources'>): string[] {
+  return sources.flatMap(({ reading }) => reading?.settings ?? []);
+}
+
+/** Whether an account is one of a controller that brings what it writes from git. */
+export function isGitopsController(policy: Policy, username: string): boolean {
+  const kind = actorOf(policy, { username })?.kind;
+  return kind === 'argocd' || kind === 'flux';
+}
+
+/**
  * Rule 5: the object bears the labels of a HelmRelease and helm-controller wrote it. Strong to chart and values; the
- * commit is that of the Kustomization which brought the HelmRelease.
+ * commit is that of the Kustomization which brought the HelmRelease, and that of the chart where it lies in git.
  */
 export function linksByHelmRelease(subject: Subject, evidence: LinkEvidence): Link[] {
   if (actorOf(evidence.policy, subject.user)?.kind !== 'helm_controller') return [];
   const release = evidence.helmRelease;
   if (!release) return [];
   const { trusted } = trustedSyncs(evidence.policy, release.parent);
-  const { chart } = release;
+  const { chart, changedBy, valuesFrom } = release;
+  const byHand: NonGitInput[] = isGitopsController(evidence.policy, changedBy.username)
+    ? []
+    : [
+        {
+          kind: 'overrides',
+          detail: `${changedBy.username} changed the HelmRelease (change ${changedBy.changeID})`,
+        },
+      ];
   return inForce(trusted, release.changedAt).map((sync): Link => {
+    const overrides = overridesIn(sync, evidence.policy, release.parentOverridesBy);
+    const nonGit = [...byHand, ...overrides.nonGit];
     const external = release.sourceKind !== undefined && release.sourceKind !== 'GitRepository';
     return {
       rule: 'helm_release',
       strength: 'strong',
-      sources: sync.sources,
+      // A chart in git changes without its HelmRelease: its commits are asked for too.
+      sources: [...sync.sources, ...(release.chartSource ? [release.chartSource] : [])],
       syncID: sync.id,
       initiator: { automated: true },
+      ...(nonGit.length > 0 && { nonGit }),
       evidence: [
         {
           kind: 'release',
@@ -73,7 +119,11 @@ export function linksByHelmRelease(subject: Subject, evidence: LinkEvidence): Li
         },
         { kind: 'sync', ref: sync.changeID, detail: `its Kustomization was at ${revisionKey(sync.sources)}` },
       ],
-      hazards: external ? [`the chart comes from a ${release.sourceKind}, outside of the commit`] : [],
+      hazards: [
+        ...overrides.hazards,
+        ...(external ? [`the chart comes from a ${release.sourceKind}, outside of the commit`] : []),
+        ...(valuesFrom.length > 0 ? [`values come from ${valuesFrom.join(', ')} too`] : []),
+      ],
     };
   });
 }

@@ -1,9 +1,12 @@
+import { formatMicros } from '../timestamp.js';
 import type { Policy, RegisteredActor } from '../verdict/policy.js';
 import { actorOf } from '../verdict/policy-match.js';
 import type { LinkEvidence } from './evidence.js';
 import { isSha, type Link, type Subject } from './link.js';
 
 const MAX_SESSION = 512;
+/** Clocks of a host and an apiserver differ a little; microseconds. */
+const RUN_TOLERANCE = 60 * 1e6;
 
 /**
  * Rule 3: claims of the pipeline's OIDC token that the apiserver verified and copied to user.extra
@@ -35,37 +38,87 @@ export function linksByOidc(subject: Subject, evidence: Pick<LinkEvidence, 'poli
   ];
 }
 
-/**
- * Rule 6: the session's name (EKS: of the assumed role) tells the commit, by a pattern of the policy. Strong only where
- * it does; a run alone is for display, until somebody tells its commit.
- */
-export function linksByCiSession(subject: Subject, evidence: Pick<LinkEvidence, 'policy'>): Link[] {
-  const actor = pipelineOf(subject, evidence);
-  if (!actor?.session) return [];
+/** A run of a pipeline as its repository's host tells it. Times are microseconds. */
+export interface CiRun {
+  sha: string;
+  startedAt: number;
+  /** Until when it went on, as far as is known. */
+  until: number;
+  /** Whether it had ended then. */
+  ended: boolean;
+  url: string;
+}
+
+/** What the name of a pipeline's session tells, by the pattern of the policy. */
+function sessionOf(
+  subject: Subject,
+  policy: Policy,
+): { name: string; sha: string | undefined; run: string | undefined; repository: string } | undefined {
+  const actor = pipelineOf(subject, { policy });
+  if (!actor?.session) return undefined;
   const pattern = new RegExp(actor.session.pattern);
-  const found = (subject.user.extra?.[actor.session.extra] ?? [])
-    .filter((name) => name.length <= MAX_SESSION)
-    .flatMap((name) => {
-      const groups = pattern.exec(name)?.groups;
-      return groups ? [{ name, sha: groups.sha, run: groups.run }] : [];
-    })[0];
-  if (!found) return [];
-  const repository = claimOf(subject, actor.claims.repository) ?? actor.repository ?? '';
-  const known = found.sha !== undefined && isSha(found.sha) && repository !== '';
+  for (const name of subject.user.extra?.[actor.session.extra] ?? []) {
+    const groups = name.length <= MAX_SESSION ? pattern.exec(name)?.groups : undefined;
+    if (!groups) continue;
+    const repository = claimOf(subject, actor.claims.repository) ?? actor.repository ?? '';
+    return { name, sha: groups.sha, run: groups.run, repository };
+  }
+  return undefined;
+}
+
+/** The run that a session names without its commit: the host of its repository may tell that. */
+export function runOfSession(
+  subject: Subject,
+  policy: Policy,
+): { repository: string; run: string } | undefined {
+  const session = sessionOf(subject, policy);
+  if (!session || session.run === undefined || session.repository === '') return undefined;
+  return session.sha !== undefined && isSha(session.sha)
+    ? undefined
+    : { repository: session.repository, run: session.run };
+}
+
+/**
+ * Rule 6: the session's name (EKS: of the assumed role) tells the commit, or the run whose commit the repository's host
+ * tells, by a pattern of the policy. Strong only then, and within the time of the run: sessions are used again.
+ */
+export function linksByCiSession(subject: Subject, evidence: Pick<LinkEvidence, 'policy' | 'ciRun'>): Link[] {
+  const session = sessionOf(subject, evidence.policy);
+  if (!session) return [];
+  const { name, run, repository } = session;
+  const named = session.sha !== undefined && isSha(session.sha) ? session.sha : undefined;
+  const told = named === undefined ? evidence.ciRun : undefined;
+  const within =
+    told !== undefined &&
+    subject.at >= told.startedAt - RUN_TOLERANCE &&
+    subject.at <= told.until + RUN_TOLERANCE;
+  const sha = repository === '' ? undefined : (named ?? (within ? told.sha : undefined));
   return [
     {
       rule: 'ci_session',
-      strength: known ? 'strong' : 'weak',
-      sources: [{ repository, revision: found.sha ?? `run ${found.run}`, ...(known && { sha: found.sha! }) }],
-      initiator: { username: actor.name, automated: true },
+      strength: sha === undefined ? 'weak' : 'strong',
+      sources: [{ repository, revision: session.sha ?? `run ${run}`, ...(sha !== undefined && { sha }) }],
+      initiator: { username: pipelineOf(subject, evidence)!.name, automated: true },
       evidence: [
         {
           kind: 'session',
-          ref: found.name,
-          detail: `session of ${subject.user.username}${found.run === undefined ? '' : `, run ${found.run}`}`,
+          ref: name,
+          detail: `session of ${subject.user.username}${run === undefined ? '' : `, run ${run}`}`,
         },
+        ...(told
+          ? [
+              {
+                kind: 'run',
+                ref: told.url,
+                detail: `the host tells that run ${run} is of ${told.sha}, from ${formatMicros(told.startedAt)} to ${formatMicros(told.until)}${told.ended ? '' : ' or later'}`,
+              },
+            ]
+          : []),
       ],
-      hazards: ['whoever may assume the role chooses the name of the session'],
+      hazards: [
+        ...(told && !within ? ['it came outside of the time of the run that the session names'] : []),
+        'whoever may assume the role chooses the name of the session',
+      ],
     },
   ];
 }
@@ -77,7 +130,7 @@ export function linksByCiSession(subject: Subject, evidence: Pick<LinkEvidence, 
 export function repositoryByMatch(subject: Subject, policy: Policy): string | undefined {
   const actor = actorOf(policy, subject.user);
   if (actor?.kind !== 'ci') return undefined;
-  const evidence = { policy };
+  const evidence = { policy, ciRun: undefined };
   const named = [...linksByOidc(subject, evidence), ...linksByCiSession(subject, evidence)];
   if (named.some(({ strength }) => strength !== 'weak')) return undefined;
   return claimOf(subject, actor.claims.repository) ?? actor.repository;

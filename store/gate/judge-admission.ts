@@ -97,7 +97,9 @@ export class AdmissionJudge {
       attribution: undefined,
       argocd: [],
       flux: [],
+      fluxOverridesBy: undefined,
       helmRelease: undefined,
+      ciRun: undefined,
       rendered: [],
     });
     const kind = actorOf(policy, subject.user)?.kind;

@@ -10,7 +10,7 @@ import { metadataOf } from '../../core/write.js';
 import type { Database } from '../schema.js';
 import type { ApplicationRow } from './applications.js';
 import { findBodies, objectIn } from './bodies.js';
-import { changeOf, KEYS, WRITER, type WriterRow, WRITERS } from './drift-writers.js';
+import { changeOf, KEYS, WRITER, WRITERS, type WriterRow } from './drift-writers.js';
 import { newestVersion } from './objects.js';
 
 /** The most objects of one application that are looked at, and the most writes of one object. */

@@ -8,7 +8,7 @@ import { type SyncRow, syncOf } from '../verdicts/syncs.js';
 import type { ApplicationRow } from './applications.js';
 import { findBodies, objectIn } from './bodies.js';
 import { CLOSE_ROWS } from './drift-objects.js';
-import { changeOf, KEYS, WRITER, type WriterRow, WRITERS } from './drift-writers.js';
+import { changeOf, KEYS, WRITER, WRITERS, type WriterRow } from './drift-writers.js';
 import { newestVersion, type VersionRow } from './objects.js';
 
 const RECENT_SYNCS = 3;

@@ -2,11 +2,12 @@ import type { ClientBase } from 'pg';
 import type { JsonObject } from '../../core/audit-event.js';
 import { isJsonObject } from '../../core/classify.js';
 import { objectID } from '../../core/identity.js';
-import { actionsOf, userOfEvent } from '../../core/links/application-actions.js';
+import { actionsOf, actionsOfFlux, userOfEvent } from '../../core/links/application-actions.js';
 import { isApplication, syncOfApplication } from '../../core/links/argocd-application.js';
 import {
   type FluxSource,
   fluxSourceOf,
+  isHelmRelease,
   isKustomization,
   sourceKeyOf,
   syncOfKustomization,
@@ -30,7 +31,7 @@ import {
 const EVENT_WINDOW = 5 * 1e6;
 
 /**
- * Reads from some changes what GitOps controllers recorded on their own objects, and what people asked Argo CD for, and
+ * Reads from some changes what GitOps controllers recorded on their own objects, and what people asked them for, and
  * writes it to `syncs` and `application_actions`. Rows in the order of commit.
  * @returns the syncs, so that links within their time can be looked for again
  */
@@ -40,7 +41,9 @@ export async function recordControllers(
   rows: readonly SubjectRow[],
   bodyCache: BodyCache,
 ): Promise<Sync[]> {
-  const own = rows.filter((row) => isApplication(keyOfRow(row)) || isKustomization(keyOfRow(row)));
+  const own = rows.filter((row) =>
+    [isApplication, isKustomization, isHelmRelease].some((is) => is(keyOfRow(row))),
+  );
   if (own.length === 0) return [];
   const bodies = await bodyCache.load(
     client,
@@ -187,9 +190,10 @@ async function actionRows(
 ): Promise<ActionRow[]> {
   const rows: ActionRow[] = [];
   for (const write of writes) {
-    if (!isApplication(write.key)) continue;
-    const actions = actionsOf(write);
-    const told = actions.some((action) => action.username === undefined && action.automated !== true);
+    const ofArgocd = isApplication(write.key);
+    const actions = ofArgocd ? actionsOf(write) : actionsOfFlux(write);
+    const told =
+      ofArgocd && actions.some((action) => action.username === undefined && action.automated !== true);
     const event = told ? await findActionEvent(client, clusterID, write, bodyCache) : undefined;
     for (const action of actions) {
       const initiator = action.username ?? (action.automated === true ? undefined : event?.username);
@@ -200,7 +204,9 @@ async function actionRows(
         namespace: write.key.namespace,
         name: write.key.name,
         username: write.username,
-        action,
+        action: ofArgocd
+          ? action
+          : { ...action, kind: isHelmRelease(write.key) ? 'HelmRelease' : 'Kustomization' },
         initiator,
         initiatorEvidence:
           action.username !== undefined ? 'the operation names its initiator' : initiator && event?.evidence,

@@ -1,6 +1,7 @@
 import type { ClientBase } from 'pg';
 import { sha256 } from '../../core/canonical.js';
 import type { ApplicationAction } from '../../core/links/application-actions.js';
+import type { OverrideSetter } from '../../core/links/evidence.js';
 import { revisionKey, type Sync } from '../../core/links/sync.js';
 import { formatMicros, parseMicros } from '../../core/timestamp.js';
 
@@ -255,36 +256,49 @@ export async function upsertActions(
   );
 }
 
-/** Who last set overrides on each Application by a time. */
+/** An application's object, and a time, in microseconds. */
+export interface SetterQuestion {
+  clusterID: number;
+  objectID: string;
+  at: number;
+}
+
+export function setterKey({ clusterID, objectID, at }: SetterQuestion): string {
+  return `${clusterID} ${objectID} ${at}`;
+}
+
+/** Who last set what replaces what git says by each time, by setterKey; none where it was removed since. */
 export async function findOverrideSetters(
   client: ClientBase,
-  questions: ReadonlyArray<{ clusterID: number; objectID: string; at: number }>,
-): Promise<Map<string, { username: string; changeID: string; at: number }[]>> {
-  const found = new Map<string, { username: string; changeID: string; at: number }[]>();
-  if (questions.length === 0) return found;
+  questions: readonly SetterQuestion[],
+): Promise<Map<string, OverrideSetter>> {
+  if (questions.length === 0) return new Map();
+  const asked = [...new Map(questions.map((question) => [setterKey(question), question])).values()];
   const { rows } = await client.query<{
-    object_id: string;
+    n: number;
     username: string;
     change_id: string;
-    micros: string;
+    settings: string | null;
   }>({
     name: 'override-setters',
-    text: `select distinct q.object_id, a.username, a.change_id, (extract(epoch from a.at) * 1000000)::bigint as micros
-             from unnest($1::integer[], $2::uuid[], $3::timestamptz[]) as q (cluster_id, object_id, at)
+    text: `select q.n::int, a.username, a.change_id, a.detail->>'detail' as settings
+             from unnest($1::integer[], $2::uuid[], $3::timestamptz[]) with ordinality as q (cluster_id, object_id, at, n)
             cross join lateral (
               select * from application_actions
-               where cluster_id = q.cluster_id and object_id = q.object_id and action = 'override_set' and at <= q.at
-               order by at desc limit 1) a`,
+               where cluster_id = q.cluster_id and object_id = q.object_id and at <= q.at
+                 and action in ('override_set', 'override_removed')
+               order by at desc limit 1) a
+            where a.action = 'override_set'`,
     values: [
-      questions.map(({ clusterID }) => clusterID),
-      questions.map(({ objectID }) => objectID),
-      questions.map(({ at }) => formatMicros(at)),
+      asked.map(({ clusterID }) => clusterID),
+      asked.map(({ objectID }) => objectID),
+      asked.map(({ at }) => formatMicros(at)),
     ],
   });
-  for (const row of rows) {
-    const own = found.get(row.object_id) ?? [];
-    own.push({ username: row.username, changeID: row.change_id, at: Number(row.micros) });
-    found.set(row.object_id, own);
-  }
-  return found;
+  return new Map(
+    rows.map((row) => [
+      setterKey(asked[row.n - 1]!),
+      { username: row.username, changeID: row.change_id, settings: row.settings ?? '' },
+    ]),
+  );
 }

@@ -80,7 +80,10 @@ describe.skipIf(!BIN)('GitOps on a live cluster', () => {
         },
       },
     });
-    const release = (version: string) => ({ 'api/release.yaml': JSON.stringify(helmRelease(version)) });
+    const release = (version: string) => ({
+      'api/release.yaml': JSON.stringify(helmRelease(version)),
+      'charts/cache/Chart.yaml': `apiVersion: v2\nname: cache\nversion: ${version}\n`,
+    });
     const base = source.reviewed({ ...web('web:1'), ...api('api:1') });
     const approved = source.reviewed(web('web:2'));
     const approvedApi = source.reviewed({ ...api('api:2'), ...release('1.0.0') });

@@ -23,7 +23,10 @@ export class Stage {
   #operation = 0;
   #last: Request[] = [];
   readonly #application: { spec: Body; status: Body; operation?: Body };
-  readonly #kustomization: { status: Body } = { status: {} };
+  readonly #kustomization: { spec: Body; status: Body } = {
+    spec: { path: './web', sourceRef: { kind: 'GitRepository', name: 'shop' } },
+    status: {},
+  };
   readonly #deployment = {
     image: 'web:0',
     replicas: 2,
@@ -43,6 +46,7 @@ export class Stage {
     this.#application = {
       spec: {
         ...(sources.length > 1 ? { sources } : { source: sources[0] }),
+        destination: { server: 'https://kubernetes.default.svc', namespace: 'shop' },
         syncPolicy: { automated: { selfHeal: true } },
       },
       status: { history: [] },
@@ -63,22 +67,33 @@ export class Stage {
   #requestsOf(play: Play, at: number): Request[] {
     if (play.sync !== undefined) return this.#sync(play, at);
     if (play.flux !== undefined) return this.#flux(play, at);
-    if (play.edit !== undefined)
+    if (play.kustomization !== undefined) return [this.#kustomize(play, at)];
+    if (play.edit !== undefined) {
+      Object.assign(this.#deployment.annotations, play.annotations);
       return [
         this.#write({ ...this.#who(play), at, userAgent: `${play.edit}/v1.32.0 (linux/amd64)` }, play.image),
       ];
+    }
     if (play.forge !== undefined) return [this.#forge(play, at)];
     if (play.override !== undefined) return [this.#override(play, at)];
     if (play.rollout !== undefined) return this.#rollout(play, at);
-    if (play.request) return [{ at, ...(play.request as object) } as Request];
+    if (play.request) return [{ at, ...(this.#filled(play.request) as object) } as Request];
     throw new Error(`nothing is played at ${play.at}`);
   }
 
-  #who(play: Play): Pick<Request, 'by' | 'as' | 'groups' | 'truncated'> {
+  #filled(request: unknown): unknown {
+    const text = JSON.stringify(request)
+      .replace(/\{sha:(\w+)\}/g, (_, name: string) => this.#sha(name))
+      .replace(/\{url:(\w+)\}/g, (_, name: string) => this.#repos.get(name)!.repo.url);
+    return JSON.parse(text);
+  }
+
+  #who(play: Play): Pick<Request, 'by' | 'as' | 'groups' | 'extra' | 'truncated'> {
     return {
       by: play.by!,
       ...(play.as !== undefined && { as: play.as }),
       ...(play.groups && { groups: play.groups }),
+      ...(play.extra && { extra: this.#filled(play.extra) as Record<string, string[]> }),
       ...(play.truncated && { truncated: true }),
     };
   }
@@ -173,7 +188,15 @@ export class Stage {
     if (!play.unrecorded) requests.push(this.#writeApplication(ARGOCD, at + 1));
     this.#deployment.annotations = { ...TRACKING };
     requests.push(
-      this.#write({ by: ARGOCD, at: at + 2, ...(play.truncated && { truncated: true }) }, play.image),
+      this.#write(
+        {
+          by: ARGOCD,
+          at: at + 2,
+          ...(play.as !== undefined && { as: play.as }),
+          ...(play.truncated && { truncated: true }),
+        },
+        play.image,
+      ),
     );
     application.status.operationState = {
       ...state,
@@ -196,7 +219,7 @@ export class Stage {
     };
     (application.status.history as Body[]).push({
       id: this.#operation++,
-      revision: revisions[0],
+      ...(one ? { revision: revisions[0] } : { revisions }),
       deployedAt: seconds(4),
     });
     if (!play.unrecorded) requests.push(this.#writeApplication(ARGOCD, at + 4));
@@ -240,29 +263,44 @@ export class Stage {
 
   /** An attempt: the revision is noted first, then applied; a failed health check leaves lastAppliedRevision old. */
   #flux(play: Play, at: number): Request[] {
-    const revision = `main@sha1:${this.#sha([play.revision!].flat()[0]!)}`;
+    const made = `main@sha1:${this.#sha([play.revision!].flat()[0]!)}`;
+    const revision = play.artifact ?? made;
     const source = [...this.#repos.values()][0]!;
-    const status = this.#kustomization.status;
+    const { spec, status } = this.#kustomization;
+    if (play.artifact !== undefined) spec.sourceRef = { kind: 'OCIRepository', name: 'shop' };
     const requests: Request[] = [
       {
         at: at - 1,
         by: 'system:serviceaccount:flux-system:source-controller',
         verb: 'patch',
-        resource: 'source.toolkit.fluxcd.io/gitrepositories',
+        resource: `source.toolkit.fluxcd.io/${play.artifact === undefined ? 'git' : 'oci'}repositories`,
         namespace: 'flux-system',
         name: 'shop',
         uid: 'uid-source',
         rv: ++this.#rv,
-        body: {
-          kind: 'GitRepository',
-          spec: { url: source.repo.url, ref: { branch: 'main' } },
-          status: { artifact: { revision } },
-        },
+        body:
+          play.artifact === undefined
+            ? {
+                kind: 'GitRepository',
+                spec: { url: source.repo.url, ref: { branch: 'main' } },
+                status: { artifact: { revision } },
+              }
+            : {
+                kind: 'OCIRepository',
+                spec: { url: 'oci://registry.example.com/shop' },
+                status: {
+                  artifact: {
+                    revision,
+                    metadata: { 'org.opencontainers.image.source': source.repo.url },
+                  },
+                },
+              },
       },
     ];
     const note = (seconds: number, ready: string, applied: boolean) => {
       status.lastAttemptedRevision = revision;
       if (applied) status.lastAppliedRevision = revision;
+      if (applied && play.artifact !== undefined) status.lastAppliedOriginRevision = made;
       status.conditions = [{ type: 'Ready', status: ready }];
       requests.push({
         at: at + seconds,
@@ -276,7 +314,7 @@ export class Stage {
         rv: ++this.#rv,
         body: structuredClone({
           kind: 'Kustomization',
-          spec: { path: './web', sourceRef: { kind: 'GitRepository', name: 'shop' } },
+          spec,
           status,
         }),
       });
@@ -286,6 +324,24 @@ export class Stage {
     requests.push(this.#write({ by: KUSTOMIZE, at: at + 2 }, play.image));
     note(30, play.health === 'fails' ? 'False' : 'True', play.health !== 'fails');
     return requests;
+  }
+
+  #kustomize(play: Play, at: number): Request {
+    const { spec, status } = this.#kustomization;
+    const created = play.spec !== undefined && Object.keys(status).length === 0;
+    Object.assign(spec, play.spec);
+    return {
+      ...this.#who(play),
+      ...(created && { code: 201 }),
+      at,
+      verb: 'patch',
+      resource: 'kustomize.toolkit.fluxcd.io/kustomizations',
+      namespace: 'flux-system',
+      name: 'web',
+      uid: 'uid-ks',
+      rv: ++this.#rv,
+      body: structuredClone({ kind: 'Kustomization', spec, status }),
+    };
   }
 
   /** What kube-controller-manager makes of a new template: a ReplicaSet, and a Pod. */

@@ -53,6 +53,13 @@ export function makeRepositories(scenario: Scenario): Map<string, ScenarioRepo> 
       shas: new Map(),
     };
     for (const step of steps) take(made_, step);
+    if (made.size === 0)
+      made_.host.runs = Object.fromEntries(
+        Object.entries(scenario.runs ?? {}).map(([id, { of, from, to }]) => [
+          id,
+          { sha: made_.shas.get(of)!, startedAt: timeOf(from), endedAt: timeOf(to) },
+        ]),
+      );
     made.set(name, made_);
   }
   return made;
@@ -111,7 +118,7 @@ function take({ repo, host, shas }: ScenarioRepo, step: GitStep): void {
       ...(step.with ? ['', ...step.with.map((login) => `Co-authored-by: ${personOf(login)}`)] : []),
     ].join('\n');
     const sha = repo.commit({
-      files: write(step.image),
+      files: { ...write(step.image), ...step.files },
       author: personOf(step.by),
       committer: personOf(step.committer ?? step.by),
       message,

@@ -21,7 +21,8 @@ export type GitStep =
       to: number;
       by: string;
       at: string;
-      image: string;
+      image?: string;
+      files?: Record<string, string>;
       committer?: string;
       with?: string[];
       pushedBy?: string;
@@ -50,6 +51,11 @@ export interface Play {
   sync?: string;
   /** Flux applies the Kustomization. */
   flux?: string;
+  /** Somebody writes `spec` of the Kustomization. */
+  kustomization?: string;
+  spec?: Record<string, unknown>;
+  /** What Flux applies is an artifact, made of the revision. */
+  artifact?: string;
   /** A person or program patches the Deployment. */
   edit?: string;
   /** Argo CD's record of a sync, written by somebody. */
@@ -58,13 +64,17 @@ export interface Play {
   override?: string;
   /** kube-controller-manager makes a ReplicaSet and a Pod of the Deployment. */
   rollout?: string;
-  /** A request as it is. */
+  /** A request as it is; `{sha:m7}` and `{url:shop}` stand for what they name. */
   request?: Record<string, unknown>;
   /** The last batch comes once more. */
   again?: boolean;
   by?: string;
   as?: string;
   groups?: string[];
+  /** Of the user, as an apiserver verified it. */
+  extra?: Record<string, string[]>;
+  /** Of the Deployment afterwards. */
+  annotations?: Record<string, string>;
   revision?: string | string[];
   image?: string;
   askedBy?: string;
@@ -101,6 +111,8 @@ export interface Scenario {
   permissions?: Record<string, string>;
   git?: Record<string, GitStep[]>;
   tickets?: Array<Record<string, unknown>>;
+  /** Runs of pipelines, as the host of the first repository knows them. */
+  runs?: Record<string, { of: string; from: string; to: string }>;
   cluster: Play[];
   expect: Expectation[];
   /** Requests that are no changes: their class. */
@@ -117,6 +129,7 @@ const KEYS = [
   'permissions',
   'git',
   'tickets',
+  'runs',
   'cluster',
   'expect',
   'excluded',

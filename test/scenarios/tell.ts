@@ -25,6 +25,8 @@ import { Stage } from './plays.js';
 import { makeRepositories, type ScenarioRepo } from './repositories.js';
 import { microsOf, readShared, type Scenario } from './scenario.js';
 
+const STAND_IN_HELM = join(import.meta.dirname, '../harness/stand-in-helm.mjs');
+
 /** Scenarios that were told to a database, and judged. */
 export interface Told {
   client: PoolClient;
@@ -85,8 +87,15 @@ export async function tellScenarios(
   const policy = readPolicyText(readShared('policy.yaml'), 'policy.yaml');
   const { people, robots } = PEOPLE;
   const identities = new Identities([...people, ...robots]);
-  const git = gitAnswers(gitDir ?? folder, pool, (manifest) =>
-    redactManifest(manifest, redaction.rules, redaction.digest),
+  const git = gitAnswers(
+    gitDir ?? folder,
+    pool,
+    {
+      manifest: (manifest) => redactManifest(manifest, redaction.rules, redaction.digest),
+      text: (text) => text,
+      id: 'scenarios',
+    },
+    { helm: STAND_IN_HELM },
   );
   const jobs = [
     fetchReposJob({
@@ -111,7 +120,9 @@ export async function tellScenarios(
     }),
     sequenceLogJob(),
   ];
-  for (const job of jobs) await run(client, job);
+  // A run that a session names is asked for, and tells the commit, a moment later.
+  const [fetch, syncHosts, attribute, links, ...rest] = jobs as [Job, Job, Job, Job, ...Job[]];
+  for (const job of [fetch, syncHosts, attribute, links, syncHosts, links, ...rest]) await run(client, job);
   return {
     client,
     repositories,
