@@ -30,11 +30,11 @@ const WEB = { resource: 'deployments', name: 'web' };
 const jsonbTime = (since: string | undefined, until: string) =>
   `${since ? `event->>'requestReceivedTimestamp' >= '${since}' and ` : ''}event->>'requestReceivedTimestamp' < '${until}'`;
 const duckdbTime = (since: string | undefined, until: string) =>
-  `${since ? `requestReceivedTimestamp::timestamp >= '${since}'::timestamp and ` : ''}requestReceivedTimestamp::timestamp < '${until}'::timestamp`;
+  `${since ? `requestReceivedTimestamp >= '${since}'::timestamp and ` : ''}requestReceivedTimestamp < '${until}'::timestamp`;
 const jqTime = (since: string | undefined, until: string) =>
   `${since ? `.requestReceivedTimestamp >= "${since}" and ` : ''}.requestReceivedTimestamp < "${until}"`;
 const duckdbWeb = (namespace: string) =>
-  `objectRef->>'resource' = 'deployments' and objectRef->>'name' = 'web' and objectRef->>'namespace' = '${namespace}'`;
+  `(objectRef->>'resource') = 'deployments' and (objectRef->>'name') = 'web' and (objectRef->>'namespace') = '${namespace}'`;
 const jqWeb = (namespace: string) =>
   `.objectRef.resource == "deployments" and .objectRef.name == "web" and .objectRef.namespace == "${namespace}"`;
 
@@ -57,7 +57,7 @@ export const SAME_QUESTIONS: readonly SameQuestion[] = [
       where: `${JSONB_WRITES} and ${jsonbTime(before(at, 30), at)}`,
     }),
     duckdb: ({ namespace, at }) => ({
-      where: `objectRef->>'namespace' = '${namespace}' and ${DUCKDB_WRITES} and ${duckdbTime(before(at, 30), at)}`,
+      where: `(objectRef->>'namespace') = '${namespace}' and ${DUCKDB_WRITES} and ${duckdbTime(before(at, 30), at)}`,
     }),
     grep: ({ namespace, at }) => ({
       words: `"namespace":"${namespace}"`,
@@ -124,7 +124,7 @@ export const SAME_QUESTIONS: readonly SameQuestion[] = [
       where: `${JSONB_WRITES} and ${jsonbTime(before(at, 1440), at)}`,
     }),
     duckdb: ({ at }) => ({
-      where: `"user"->>'username' = 'bob@example.com' and ${DUCKDB_WRITES} and ${duckdbTime(before(at, 1440), at)}`,
+      where: `("user"->>'username') = 'bob@example.com' and ${DUCKDB_WRITES} and ${duckdbTime(before(at, 1440), at)}`,
     }),
     grep: ({ at }) => ({
       words: '"username":"bob@example.com"',
@@ -138,7 +138,7 @@ export const SAME_QUESTIONS: readonly SameQuestion[] = [
       contains: { objectRef: { resource: 'pods', subresource: 'exec' } },
       where: jsonbTime(undefined, at),
     }),
-    duckdb: ({ at }) => ({ where: `objectRef->>'subresource' = 'exec' and ${duckdbTime(undefined, at)}` }),
+    duckdb: ({ at }) => ({ where: `(objectRef->>'subresource') = 'exec' and ${duckdbTime(undefined, at)}` }),
     grep: ({ at }) => ({
       words: '"subresource":"exec"',
       select: `.objectRef.subresource == "exec" and ${jqTime(undefined, at)}`,
@@ -152,7 +152,7 @@ export const SAME_QUESTIONS: readonly SameQuestion[] = [
       where: `event->>'verb' in ('get', 'list', 'watch') and ${jsonbTime(undefined, at)}`,
     }),
     duckdb: ({ at }) => ({
-      where: `objectRef->>'resource' = 'secrets' and verb in ('get', 'list', 'watch') and stage = 'ResponseComplete' and ${duckdbTime(undefined, at)}`,
+      where: `(objectRef->>'resource') = 'secrets' and verb in ('get', 'list', 'watch') and stage = 'ResponseComplete' and ${duckdbTime(undefined, at)}`,
     }),
     grep: ({ at }) => ({
       words: '"resource":"secrets"',
