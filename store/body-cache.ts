@@ -1,7 +1,7 @@
 import type { ClientBase } from 'pg';
 import { type AcceptedBody, acceptBody } from '../core/accept.js';
 import type { Json, JsonObject } from '../core/audit-event.js';
-import { decodeBody, encodeBody } from './body-encoding.js';
+import { encodeBody, openBody, type StoredBody } from './body-encoding.js';
 import { CopyRows, copyRows } from './copy.js';
 
 const COLUMNS = ['cluster_id', 'digest', 'size', 'encoding', 'content'] as const;
@@ -73,7 +73,7 @@ export class BodyCache {
     this.#parsed.put(this.#own + digest, value, size);
   }
 
-  /** Loads these digests into the answer, from memory or from the store. Digests that aren't there are left out. */
+  /** Loads these digests into the answer, from memory or from the store. Digests that aren't there, or whose bodies were altered, are left out. */
   async load(client: ClientBase, clusterID: number, digests: Iterable<string>): Promise<Map<string, Json>> {
     const found = new Map<string, Json>();
     const missing: Buffer[] = [];
@@ -83,13 +83,14 @@ export class BodyCache {
       else found.set(digest, value);
     }
     if (missing.length === 0) return found;
-    const { rows } = await client.query<{ digest: Buffer; encoding: number; content: Buffer }>({
+    const { rows } = await client.query<StoredBody>({
       name: 'bodies-by-digest',
       text: 'select digest, encoding, content from bodies where cluster_id = $1 and digest = any($2::bytea[])',
       values: [clusterID, missing],
     });
     for (const row of rows) {
-      const text = decodeBody(row.encoding, row.content);
+      const text = openBody(row);
+      if (text === undefined) continue;
       const value = JSON.parse(text) as Json;
       const digest = row.digest.toString('hex');
       found.set(digest, value);

@@ -1,4 +1,5 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { sha256 } from '../core/canonical.js';
 import { BODY_DICTIONARY_1 } from './body-dictionary.js';
 
 /** How `bodies.content` holds a body's canonical JSON. Numbers are stored: never renumber. */
@@ -35,4 +36,25 @@ export function decodeBody(encoding: number, content: Buffer): string {
   if (encoding === DEFLATE_1)
     return inflateRawSync(content, { dictionary: BODY_DICTIONARY_1 }).toString('utf8');
   throw new Error(`bodies.encoding ${encoding} is not known to this version`);
+}
+
+/** A body as it stands in the database. */
+export interface StoredBody {
+  digest: Buffer;
+  encoding: number;
+  content: Buffer;
+}
+
+/**
+ * The canonical JSON of a stored body; undefined where its content is not what it was stored as: it no longer has its
+ * digest, or can't be read at all. What somebody put in its place is nothing to be told to anyone.
+ */
+export function openBody({ digest, encoding, content }: StoredBody): string | undefined {
+  let text: string;
+  try {
+    text = decodeBody(encoding, content);
+  } catch {
+    return undefined;
+  }
+  return sha256(text).equals(digest) ? text : undefined;
 }

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { attributeJob } from '../jobs/attribute.js';
+import { createKysely } from '../store/database.js';
+import { verifyAnswers } from '../store/log/verify-answers.js';
 import { type ActionTime, readActions } from './e2e/session/actions.js';
 import { type Answer, compareAction, compareDerived, findAnswers } from './e2e/session/judge.js';
 import { dumpDatabase } from './harness/dump.js';
@@ -56,6 +58,17 @@ describe.each([
     ),
   )('what followed from %s', (_id, action, derived) => {
     expect(compareDerived(times, answers, action, derived)).toBeUndefined();
+  });
+
+  it('tells of changes what their events say, and has every body as it was', async () => {
+    const { pool } = receiver.database;
+    const { rows } = await pool.query<{ id: number; name: string }>('select id, name from clusters');
+    const counts = { bodies: 0, changes: 0 };
+    const found: unknown[] = [];
+    for await (const damage of verifyAnswers(pool, createKysely(pool), rows[0]!, counts)) found.push(damage);
+    expect(found).toEqual([]);
+    expect(counts.changes).toBeGreaterThan(300);
+    expect(counts.bodies).toBeGreaterThan(300);
   });
 
   it('lets no seeded secret out, in whatever form', async () => {

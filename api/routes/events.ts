@@ -112,7 +112,9 @@ export function eventRoutes({ server, deps, auth }: Api): void {
     ...EventSchema.properties,
     archived: ArchivedFlag,
     digest: Type.String({ description: 'SHA-256 of the canonical redacted event' }),
-    digestVerified: Type.Boolean({ description: 'what is stored still has that digest' }),
+    digestVerified: Type.Boolean({
+      description: 'what is stored still has that digest, its bodies included',
+    }),
     erased: Type.Optional(
       Type.Array(Type.Object({ part: words(PAYLOAD_PARTS), erasedAt: Type.String() }), {
         description: 'bodies that were erased lawfully; their digests, and every proof, stay',
@@ -139,8 +141,8 @@ export function eventRoutes({ server, deps, auth }: Api): void {
       const { params } = request;
       const row = await findEvent(db, params.eventID);
       if (!row) throw new WhochangedError('not_found', 'no event has this id');
-      const { event, digestVerified } = await findRawEvent(db, row);
       const erased = await findErasedParts(deps.pool, row);
+      const { event, digestVerified } = await findRawEvent(db, row, erased);
       return {
         ...eventItem(row),
         digest: row.digest.toString('hex'),

@@ -5,6 +5,10 @@ export interface LedgerVerdict {
   problems: number;
   /** Records of each kind that were compared with their leaves. */
   records: Record<LeafType, number>;
+  /** Changes that were compared with the events they were made from. */
+  changes: number;
+  /** Bodies that were compared with their digests. */
+  bodies: number;
   /** Verdicts and access events that were stored before they had leaves, and got them later: the log proves nothing of before. */
   lateLeaves: number;
   /** When the last of these was made, RFC 3339; null where there is none. */
@@ -25,6 +29,8 @@ export interface LedgerVerdict {
 export function describeLedgerVerdict({
   problems,
   records,
+  changes,
+  bodies,
   size,
   provenSize,
   waiting,
@@ -33,7 +39,7 @@ export function describeLedgerVerdict({
   lateLeaves,
   lateLeavesAt,
 }: LedgerVerdict): string {
-  const kinds = `${records.event} events, ${records.verdict} verdicts, ${records.access} access events`;
+  const kinds = `${records.event} events, ${records.verdict} verdicts, ${records.access} access events, ${changes} changes, ${bodies} bodies`;
   const archived = archivedEvents > 0 ? `, ${archivedEvents} archived events` : '';
   const open = unchecked > 0 ? `, ${unchecked} archived events not checked for want of the archive` : '';
   const late =

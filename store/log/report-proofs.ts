@@ -48,8 +48,9 @@ async function* rowProofs(
     if (proof !== undefined) {
       yield { name: `${id}/event.tlog-proof`, content: proof };
       // A body that was erased leaves the proof as it is: its digest stands in its place.
-      const { event, digestVerified } = await findRawEvent(db, row);
-      const record = withErased(recordOf(event), await findErasedParts(pool, row));
+      const erased = await findErasedParts(pool, row);
+      const { event, digestVerified } = await findRawEvent(db, row, erased);
+      const record = withErased(recordOf(event), erased);
       if (digestVerified) yield { name: `${id}/event.json`, content: `${JSON.stringify(record)}\n` };
     }
   }

@@ -5,12 +5,14 @@ import { formatMicros } from '../../core/timestamp.js';
 import type { ArchiveReader } from '../archive/files.js';
 import { createKysely } from '../database.js';
 import { loggedAccessEvents, loggedEvents, loggedVerdicts } from './logged-rows.js';
+import { type AnswerCounts, verifyAnswers } from './verify-answers.js';
 import { ArchivedEvents } from './verify-archived.js';
 import { type Damage, type LoggedRows, verifyRecords } from './verify-records.js';
 import { verifyTree } from './verify-tree.js';
 
 /**
- * Checks the whole ledger: the tree against signed checkpoints, then every record against its leaf. `tell` is given
+ * Checks the whole ledger: the tree against signed checkpoints, every record against its leaf, then what answers are read
+ * from (bodies, changes, verdicts in force) against these records. `tell` is given
  * each problem as it is found, and `progress` how far it is. Events that were archived are read from there; without an
  * archive they count as unchecked.
  */
@@ -68,6 +70,7 @@ export async function verifyLedger(
     for await (const found of verifyRecords(pool, db, logged, counted, tellLate))
       if (!archived?.claim(found)) sayDamage(found);
   }
+  const answers: AnswerCounts = { bodies: 0, changes: 0 };
   let archivedEvents = 0;
   let unchecked = 0;
   for (const cluster of clusters.rows) {
@@ -77,6 +80,14 @@ export async function verifyLedger(
     archivedEvents += archived.checked;
     unchecked += archived.unchecked;
     await check(loggedVerdicts(cluster));
+    for await (const { kind, what, cluster: of, id, detail } of verifyAnswers(
+      pool,
+      db,
+      cluster,
+      answers,
+      () => progress(done + answers.bodies),
+    ))
+      say(`${kind}: ${what} ${id} of ${of}: ${detail}`);
   }
   await check(loggedAccessEvents());
   const lateLeaves = late.records;
@@ -84,6 +95,7 @@ export async function verifyLedger(
   return {
     problems,
     records,
+    ...answers,
     lateLeaves,
     lateLeavesAt,
     archivedEvents,

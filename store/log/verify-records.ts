@@ -44,6 +44,8 @@ export interface LoggedRow {
   digest: Buffer;
   /** The digest that its columns give now. */
   found: Buffer;
+  /** What a column that is in no digest says against those that are; undefined where it fits them. */
+  contradiction?: string | undefined;
 }
 
 /** Rows of one kind and cluster that have leaves. */
@@ -184,7 +186,7 @@ async function* compareRows<Row>(
     }
   }
   for await (const row of rows) {
-    const { seq, name, origin, at, digest, found } = read(row);
+    const { seq, name, origin, at, digest, found, contradiction } = read(row);
     yield* missing(seq);
     const place = runs[run];
     if (!place || place.firstSeq + offset !== seq) {
@@ -214,6 +216,7 @@ async function* compareRows<Row>(
         index,
         `${name}: its leaf was made later, at ${formatMicros(lateAt)}, though such records had leaves by then`,
       );
+    else if (contradiction !== undefined) yield damage('altered', seq, index, `${name}: ${contradiction}`);
     else if (lateAt !== null) tellLate(lateAt);
   }
   yield* missing(Number.POSITIVE_INFINITY);

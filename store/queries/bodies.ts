@@ -1,9 +1,9 @@
 import type { Kysely } from 'kysely';
 import type { Json, JsonObject } from '../../core/audit-event.js';
-import { decodeBody } from '../body-encoding.js';
+import { openBody } from '../body-encoding.js';
 import type { Database } from '../schema.js';
 
-/** Bodies by their digests in hex. A digest whose body was erased, or never stored, is left out. */
+/** Bodies by their digests in hex. A digest whose body was erased, never stored, or altered since, is left out. */
 export async function findBodies(
   db: Kysely<Database>,
   clusterID: number,
@@ -17,12 +17,12 @@ export async function findBodies(
     .where('cluster_id', '=', clusterID)
     .where('digest', 'in', wanted)
     .execute();
-  return new Map(
-    rows.map((row) => [
-      row.digest.toString('hex'),
-      JSON.parse(decodeBody(row.encoding, row.content)) as Json,
-    ]),
-  );
+  const bodies = new Map<string, Json>();
+  for (const row of rows) {
+    const text = openBody(row);
+    if (text !== undefined) bodies.set(row.digest.toString('hex'), JSON.parse(text) as Json);
+  }
+  return bodies;
 }
 
 export function objectIn(bodies: ReadonlyMap<string, Json>, digest: Buffer | null): JsonObject | undefined {

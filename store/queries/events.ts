@@ -1,8 +1,9 @@
 import { type Kysely, sql } from 'kysely';
-import type { AuditEvent } from '../../core/audit-event.js';
+import type { AuditEvent, Json } from '../../core/audit-event.js';
 import { canonicalEvent } from '../../core/canonical.js';
 import { formatMicros, parseMicros } from '../../core/timestamp.js';
 import type { EventClass } from '../../core/vocabulary.js';
+import type { ErasedPart, PayloadPart } from '../erasures.js';
 import { prepared } from '../prepared.js';
 import type { Database, EventTable } from '../schema.js';
 import { findBodies } from './bodies.js';
@@ -99,17 +100,32 @@ export async function findEvent(db: Kysely<Database>, id: string): Promise<Event
 export interface RawEvent {
   /** The redacted Event as it was stored. */
   event: AuditEvent;
-  /** Whether what was read back still has the digest it was stored under. */
+  /**
+   * Whether what was read back still has the digest it was stored under, its bodies included: each is there as it was, or
+   * was erased lawfully.
+   */
   digestVerified: boolean;
 }
 
-/** Puts an event together again from its columns, dictionary entries and bodies. */
-export async function findRawEvent(db: Kysely<Database>, row: EventRow): Promise<RawEvent> {
+/**
+ * Puts an event together again from its columns, dictionary entries and bodies.
+ * @param erased which of its bodies were erased lawfully (findErasedParts)
+ */
+export async function findRawEvent(
+  db: Kysely<Database>,
+  row: EventRow,
+  erased: ReadonlyArray<Pick<ErasedPart, 'part'>>,
+): Promise<RawEvent> {
   const bodies = await findBodies(db, row.cluster_id, [row.request_digest, row.response_digest]);
   const event = envelopeOf(row);
-  const digestVerified = storedDigest(row, event).equals(row.digest);
   const request = row.request_digest ? bodies.get(row.request_digest.toString('hex')) : undefined;
   const response = row.response_digest ? bodies.get(row.response_digest.toString('hex')) : undefined;
+  const isAsStored = (part: PayloadPart, digest: Buffer | null, body: Json | undefined) =>
+    digest === null || body !== undefined || erased.some((gone) => gone.part === part);
+  const digestVerified =
+    storedDigest(row, event).equals(row.digest) &&
+    isAsStored('request', row.request_digest, request) &&
+    isAsStored('response', row.response_digest, response);
   if (request !== undefined) event.requestObject = request;
   if (response !== undefined) event.responseObject = response;
   return { event, digestVerified };

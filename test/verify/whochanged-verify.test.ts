@@ -118,7 +118,7 @@ describe('a whole ledger', () => {
       code: 0,
       // The questions that these tests ask are access events, with leaves of their own.
       stdout: expect.stringMatching(
-        /^2 events, \d+ verdicts, \d+ access events, \d+ leaves, \d+ of them signed, \d+ records waiting for a place: it holds\n$/,
+        /^2 events, \d+ verdicts, \d+ access events, 2 changes, 4 bodies, \d+ leaves, \d+ of them signed, \d+ records waiting for a place: it holds\n$/,
       ),
     });
     await mkdir(file('copies'));

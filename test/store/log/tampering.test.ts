@@ -192,6 +192,17 @@ describe('whoever can write to the database', () => {
     expect(await damage()).toMatchObject([{ kind: 'removed', index: 199 }]);
   });
 
+  it('hides a change by calling its event a read: what the event says tells', async () => {
+    await run(`update events set class = 'read' where seq = ${ONE}`);
+    expect(await damage()).toMatchObject([
+      {
+        kind: 'altered',
+        index: 199,
+        detail: expect.stringMatching(/told as read, and it is of class change$/),
+      },
+    ]);
+  });
+
   it('inserts an event: the log has no place for it', async () => {
     await run(
       `insert into events select (jsonb_populate_record(e, jsonb_build_object(
