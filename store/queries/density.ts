@@ -45,9 +45,33 @@ export async function findDensity(db: Kysely<Database>, question: DensityQuestio
   return { seconds, items: items.sort((a, b) => (a.at < b.at ? -1 : 1)) };
 }
 
+/** Whether a question asks for more than a time: what is left by then is found elsewhere than by the time's index. */
+function narrows(filter: ChangeFilter): boolean {
+  const { clusters: _clusters, since: _since, until: _until, ...rest } = filter;
+  return Object.values(rest).some((value) => value !== undefined);
+}
+
+/**
+ * Counts each bucket by a range of the time's index of its own. That reads what grouping reads, and costs half of it: no
+ * row's bucket is reckoned and looked up, and of 190,000 changes that is the most of the work.
+ */
+function countedByBucket(
+  where: RawBuilder<unknown>,
+  { since, until }: { since: string; until: string },
+  seconds: number,
+): RawBuilder<{ at: string; count: string }> {
+  const width = sql`make_interval(secs => ${seconds})`;
+  return sql`
+    select b.at, n.count
+      from generate_series(date_bin(${width}, ${since}::timestamptz, ${ORIGIN}::timestamptz), ${until}::timestamptz, ${width}) b (at)
+     cross join lateral (
+       select count(*) as count from changes c where ${where} and c.at >= b.at and c.at < b.at + ${width}) n
+     where n.count > 0`;
+}
+
 async function densityStatements(
   db: Kysely<Database>,
-  filter: ChangeFilter,
+  filter: DensityQuestion['filter'],
   all: boolean,
   seconds: number,
 ): Promise<Array<RawBuilder<{ at: string; count: string }>>> {
@@ -56,10 +80,14 @@ async function densityStatements(
   for (const cluster of await findClusters(db, filter.clusters)) {
     const resolved = await resolveFilter(db, cluster.id, filter);
     if (!resolved) continue;
-    if (!onlyAttempts(filter))
-      statements.push(sql`
-        select ${bucket} as at, count(*) as count from changes c
-         where ${sql.join(changeConditions(resolved, all), sql` and `)} group by 1`);
+    if (!onlyAttempts(filter)) {
+      const where = sql.join(changeConditions(resolved, all), sql` and `);
+      statements.push(
+        narrows(filter)
+          ? sql`select ${bucket} as at, count(*) as count from changes c where ${where} group by 1`
+          : countedByBucket(where, filter, seconds),
+      );
+    }
     const attempts = attemptsOf(filter, all);
     // A request stands once, by its last stage, as in the list.
     if (attempts.length > 0 && canBeAttempt(resolved))
