@@ -71,9 +71,25 @@ export function removesLastFinalizer(write: Write): boolean {
 
 /** Taking away only is a revocation; anything else may widen what somebody can do. */
 function rbacKind(diff: FieldChange[]): ChangeKind {
-  const granting = diff.filter((change) => /^(rules|subjects|aggregationRule|roleRef)\b/.test(change.path));
+  const granting = diff.filter(
+    (change) => /^(rules|subjects|aggregationRule|roleRef)\b/.test(change.path) || isAggregation(change),
+  );
   if (granting.length === 0) return 'update';
   return granting.every((change) => change.op === 'remove') ? 'rbac_revoke' : 'rbac_grant';
+}
+
+const AGGREGATE_TO = 'rbac.authorization.k8s.io/aggregate-to-';
+
+/**
+ * Such a label gives a ClusterRole's rules to whoever has admin, edit or view
+ * (plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go); it may come or go with the map around it.
+ */
+function isAggregation({ path, before, after }: FieldChange): boolean {
+  if (path.startsWith(`metadata.labels["${AGGREGATE_TO}`)) return true;
+  if (path !== 'metadata.labels') return false;
+  return [before, after].some(
+    (labels) => isJsonObject(labels) && Object.keys(labels).some((key) => key.startsWith(AGGREGATE_TO)),
+  );
 }
 
 /** The annotation may be added alone, or with the annotations map around it. */

@@ -4,8 +4,18 @@ import { listKeys } from './diff/merge-keys.js';
 
 /** Every leaf of an object with its field path; empty maps and lists are leaves. */
 export function leavesOf(object: JsonObject): Array<{ path: string; value: Json }> {
+  return leavesBelow(object, '', '', '');
+}
+
+/** The same of what stands at a path; `field` is the last key of the path, and `parent` the one before it. */
+export function leavesBelow(
+  value: Json,
+  path: string,
+  field: string,
+  parent: string,
+): Array<{ path: string; value: Json }> {
   const leaves: Array<{ path: string; value: Json }> = [];
-  collect(object, '', '', '', leaves);
+  collect(value, path, field, parent, leaves);
   return leaves;
 }
 

@@ -3,9 +3,10 @@ import type { Change, Flag, Projection, Version } from './change.js';
 import { changeKind, isCreation, removesLastFinalizer } from './change-kind.js';
 import { isJsonObject } from './classify.js';
 import { diffObjects, type FieldChange } from './diff/diff.js';
-import { fieldTerms } from './diff/field-path.js';
+import { fieldTerms, parseFieldPath } from './diff/field-path.js';
 import { significantChanges } from './diff/noise.js';
 import { summarizeChanges } from './diff/summarize.js';
+import { leavesBelow } from './leaves.js';
 import { nextState } from './next-state.js';
 import { patchTypeOf, requestedChanges } from './requested.js';
 import {
@@ -18,7 +19,7 @@ import {
   type Write,
 } from './write.js';
 
-/** A diff of more entries than this is searched by its first ones only. */
+/** A diff of more entries than this, and of more fields that came or went with them, is searched by its first ones only. */
 const MAX_TERMS = 400;
 
 /**
@@ -184,8 +185,18 @@ function withImpersonation(write: Write, flags: Flag[]): Flag[] {
 function termsOf(diff: FieldChange[] | undefined): string[] {
   if (!diff || diff.length === 0) return [];
   const terms = new Set<string>();
-  for (const change of diff.slice(0, MAX_TERMS)) for (const term of fieldTerms(change.path)) terms.add(term);
+  const searched = diff.slice(0, MAX_TERMS);
+  const paths = [...searched.map(({ path }) => path), ...searched.flatMap(pathsWithin).slice(0, MAX_TERMS)];
+  for (const path of paths) for (const term of fieldTerms(path)) terms.add(term);
   return [...terms];
+}
+
+/** The fields that came or went with what is one entry of a diff: a container's image, when the container is new. */
+function pathsWithin({ path, op, before, after }: FieldChange): string[] {
+  const value = op === 'add' ? after : op === 'remove' ? before : undefined;
+  if (value === null || typeof value !== 'object') return [];
+  const keys = parseFieldPath(path).flatMap((segment) => ('key' in segment ? [segment.key] : []));
+  return leavesBelow(value, path, keys.at(-1) ?? '', keys.at(-2) ?? '').map((leaf) => leaf.path);
 }
 
 function labelsOf(object: JsonObject | undefined): string[] {

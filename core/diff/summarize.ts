@@ -66,8 +66,9 @@ function sentence(
       return command(kind, requestURI);
     case 'port_forward':
       return 'port-forward';
-    case 'proxy':
     case 'debug':
+      return `debug${debuggers(diff)}`;
+    case 'proxy':
       return kind;
     default:
       if (diff.length > 0) return (flags.includes('before_unknown') ? 'set ' : '') + list(diff);
@@ -212,6 +213,18 @@ function approval(object: JsonObject | undefined): string {
     : [];
   if (types.includes('Denied')) return 'certificate request denied';
   return types.includes('Approved') ? 'certificate request approved' : 'certificate request decided';
+}
+
+/** The ephemeral containers that came, where that was recorded: the first makes their list. */
+function debuggers(diff: readonly FieldChange[]): string {
+  const added = diff.flatMap(({ path, op, after }) =>
+    op === 'add' && path.startsWith('spec.ephemeralContainers') && after !== undefined ? [after].flat() : [],
+  );
+  const texts = added.filter(isMap).map(({ name, image, targetContainerName: target }) => {
+    const into = typeof target === 'string' && target !== '' ? ` into ${target}` : '';
+    return `${into}: ${plain(image)} as ${plain(name)}`;
+  });
+  return texts.join(';');
 }
 
 function command(kind: string, requestURI: string): string {
