@@ -21,7 +21,7 @@ export const FilterQuery = {
     }),
   ),
   name: many(Type.String({ description: 'exact, or a prefix and *' })),
-  label: many(Type.String({ description: 'key=value' })),
+  label: many(Type.String({ description: 'key=value, or several with commas; all must hold' })),
   actor: many(Type.String({ description: 'user or impersonatedUser; * stands for anything' })),
   tool: many(Type.String()),
   verb: many(Type.String()),
@@ -47,7 +47,7 @@ export function readFilter(query: Omit<Filters, 'commit' | 'pr'>): ChangeFilter 
     namespaces: listOf(query.namespace),
     resources: listOf(query.resource)?.map(resourceOf),
     names: listOf(query.name),
-    labels: listOf(query.label)?.map(readLabel),
+    labels: listOf(query.label)?.flatMap(readLabels),
     actors: listOf(query.actor),
     tools: listOf(query.tool),
     verbs: listOf(query.verb),
@@ -74,9 +74,16 @@ export async function readCommits(
   return { commits: await findDeployedCommits(db, commits, pullRequests) };
 }
 
-function readLabel(text: string): string {
-  if (/^[^=]+=/.test(text)) return text;
-  throw new WhochangedError('invalid_request', `label: "${text.slice(0, 60)}" is not key=value`, {
-    hint: 'write label=app=web',
+/**
+ * The labels that a selector asks for: `app=web`, `app==web`, several with commas between them, as kubectl's -l takes
+ * them (k8s.io/apimachinery/pkg/labels/selector.go). What else a selector can say is refused, not taken for a value.
+ */
+function readLabels(text: string): string[] {
+  return text.split(',').map((part) => {
+    const [, key, value] = /^\s*([\w./-]+)\s*==?\s*([\w.-]*)\s*$/.exec(part) ?? [];
+    if (key !== undefined) return `${key}=${value}`;
+    throw new WhochangedError('invalid_request', `label: "${text.slice(0, 60)}" is not key=value`, {
+      hint: 'write label=app=web, or label=app=web,tier=front for both; !=, in and notin are not known here',
+    });
   });
 }

@@ -113,9 +113,11 @@ async function applyMends(
                   deleted = m.deleted
              from mended m
             where c.cluster_id = $1 and c.at = m.at and c.change_id = m.change_id
-              and (c.class, c.kind, c.before_digest, c.after_digest, c.after_certainty, c.summary, c.flags, c.order_rv, c.deleted)
-                  is distinct from (m.class, m.kind, decode(m.before_digest, 'hex'), decode(m.after_digest, 'hex'), m.after_certainty,
-                                    m.summary, m.flags, m.order_rv, m.deleted)`,
+              and (c.class, c.kind, c.before_digest, c.before_certainty, c.after_digest, c.after_certainty, c.inferred, c.summary,
+                   c.flags, c.order_rv, c.deleted)
+                  is distinct from (m.class, m.kind, decode(m.before_digest, 'hex'), m.before_certainty,
+                                    decode(m.after_digest, 'hex'), m.after_certainty, m.inferred, m.summary, m.flags, m.order_rv,
+                                    m.deleted)`,
     values: [clusterID, JSON.stringify(changed)],
   });
 }

@@ -9,6 +9,7 @@ import {
   findChanges,
   findChangesAfter,
   findLastSeq,
+  onlyAttempts,
   statementsOf,
 } from '../../store/queries/changes.js';
 import { findListCompleteness } from '../../store/queries/completeness.js';
@@ -73,6 +74,12 @@ export function changeRoutes({ server, deps, auth }: Api): void {
       const filter = { ...readFilter(query), ...(await readCommits(query, deps.pool)) };
       const limit = query.limit ?? 50;
       if (query.after_seq !== undefined) {
+        if (onlyAttempts(filter))
+          throw new WhochangedError(
+            'invalid_request',
+            `after_seq: requests of class ${filter.classes!.join(', ')} change nothing, and have no place in the order of changes`,
+            { hint: 'ask for them by time, with since' },
+          );
         const [cluster, ...others] = await findClusters(db, filter.clusters);
         if (!cluster || others.length > 0)
           throw new WhochangedError('invalid_request', 'after_seq: takes exactly one cluster', {

@@ -8,7 +8,7 @@ import { formatMicros } from '../../core/timestamp.js';
 import { CERTAINTIES, EVENT_CLASSES } from '../../core/vocabulary.js';
 import { findClusters } from '../../store/queries/change-filter.js';
 import { decodeCursor } from '../../store/queries/cursor.js';
-import { findHistory, findObjects, findState } from '../../store/queries/objects.js';
+import { findHistory, findObjects, findState, type StateRow } from '../../store/queries/objects.js';
 import type { Store } from '../../store/tenant.js';
 import type { Api } from '../api.js';
 import { changeItem, objectItem } from '../change-item.js';
@@ -34,6 +34,18 @@ const Params = Type.Object({
 
 const TAGS = ['objects'];
 const BASE = '/v1/objects/:cluster/:group/:resource/:namespace/:name';
+
+/** What applying a former state does besides what its fields say, or may leave undone. */
+function effectWarnings(current: StateRow | undefined, undoes: ReturnType<typeof compared>): string[] {
+  if (!current || current.deleted) return ['the object does not exist now: applying this creates it anew'];
+  if (undoes === null) return ['the object as it is now is not known: nor is what applying this would undo'];
+  const came = undoes.filter(({ op }) => op === 'remove').map(({ path }) => path);
+  if (came.length === 0) return [];
+  // A three-way merge takes away only what its last-applied-configuration, or the field manager, had put there.
+  return [
+    `${came.join(', ')}: not in this manifest; kubectl replace takes away what is not, kubectl apply only what it had set itself`,
+  ];
+}
 
 export function objectRoutes({ server, auth }: Api): void {
   const onRequest = auth.requireWithin('reader');
@@ -208,12 +220,14 @@ export function objectRoutes({ server, auth }: Api): void {
           `the state at ${at} is ${then.certainty}, not seen in whole: look at its fields before you apply it`,
         );
       const current = await stateAt(db, request.params, now());
-      if (!current || current.deleted)
-        warnings.push('the object does not exist now: applying this creates it anew');
+      const undoes = compared(current, then);
+      warnings.push(...effectWarnings(current, undoes));
       const manifest = stringify(object, { lineWidth: 0 });
-      if (/yaml/.test(request.headers.accept ?? ''))
-        return reply.type('application/yaml').send(manifest as never);
-      return { manifest, certainty: then.certainty, undoes: compared(current, then), warnings };
+      if (/yaml/.test(request.headers.accept ?? '')) {
+        const comments = warnings.map((warning) => `# ${warning.replaceAll(/\s+/g, ' ')}\n`).join('');
+        return reply.type('application/yaml').send((comments + manifest) as never);
+      }
+      return { manifest, certainty: then.certainty, undoes, warnings };
     },
   );
 }

@@ -158,10 +158,20 @@ const FILTERS: Array<[query: string, of: 'visible' | 'everything', holds: (item:
   [
     'field=spec.template.spec.containers[*].image',
     'visible',
-    (item) => fields(item).some((path) => /^spec\.template\.spec\.containers\[[^\]]+\]\.image$/.test(path)),
+    (item) => withItem(item, /^spec\.template\.spec\.containers\[[^\]]+\](\.image)?$/),
+  ],
+  [
+    'field=spec.template.spec.containers[metrics].image',
+    'visible',
+    (item) => withItem(item, /^spec\.template\.spec\.containers\[metrics\]$/),
   ],
   ['field=metadata.labels', 'visible', (item) => fields(item).some((path) => under(path, 'metadata.labels'))],
 ];
+
+/** The changes of a field that came or went with the item of a list around it. */
+function withItem(item: ChangeItem, path: RegExp): boolean {
+  return (item.diff ?? []).some(({ op, path: own }) => op !== 'reorder' && path.test(own));
+}
 
 function fields(item: ChangeItem): string[] {
   return (item.diff ?? []).map((change) => change.path);
@@ -188,7 +198,43 @@ describe('filters', () => {
     )) as ChangeItem[];
     expect(found.length).toBeGreaterThan(10);
     expect(new Set(found.map((item) => item.object.text))).toContain('apps/deployments shop/web');
+    const both = (label: string) =>
+      allItems(api, `/v1/changes?resource=deploy&namespace=shop&label=${encodeURIComponent(label)}`, 100);
+    const narrower = ids(await both('app==web, tier=frontend'));
+    expect(narrower.length).toBeGreaterThan(3);
+    expect(narrower.length).toBeLessThan(found.length);
+    expect(narrower).toEqual(
+      ids(
+        await allItems(
+          api,
+          '/v1/changes?resource=deploy&namespace=shop&label=app%3Dweb&label=tier%3Dfrontend',
+          100,
+        ),
+      ),
+    );
   });
+
+  it.each(['', '&all=true', '&namespace=shop', '&actor=alice@example.com'])(
+    'leave as many for the density over time as for the list: "%s"',
+    async (query) => {
+      const window = 'since=2026-11-24T13:37:50Z&until=2026-11-24T13:40:12.5Z';
+      const listed = (await allItems(api, `/v1/changes?${window}${query}`, 1000)) as ChangeItem[];
+      const { json } = await ask(api, `/v1/changes/density?${window}${query}&buckets=50`);
+      expect(json.bucketSeconds).toBe(5);
+      const counts = new Map<string, number>();
+      for (const { at } of listed) {
+        const begins = new Date(Math.floor(Date.parse(at) / 5000) * 5000).toISOString();
+        counts.set(begins, (counts.get(begins) ?? 0) + 1);
+      }
+      expect(counts.size).toBeGreaterThan(5);
+      expect(
+        json.items.map((item: { at: string; count: number }) => [
+          new Date(item.at).toISOString(),
+          item.count,
+        ]),
+      ).toEqual([...counts].sort());
+    },
+  );
 
   it.each([
     ['limit=0', /^query parameter limit: /],
@@ -197,6 +243,9 @@ describe('filters', () => {
     ['class=nonsense', /^query parameter class: must be one of change, /],
     ['since=yesterday', /since/],
     ['label=app', /label/],
+    ['label=app%21%3Dweb', /label/],
+    ['label=app+in+(web)', /label/],
+    ['after_seq=0&class=rejected', /^after_seq: requests of class rejected change nothing/],
     ['field=spec[', /at character/],
     ['order=up', /^query parameter order: must be one of desc, asc/],
   ])('%s is refused with what is wrong', async (query, detail) => {
