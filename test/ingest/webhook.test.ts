@@ -122,7 +122,18 @@ describe('the webhook receiver', () => {
     ]);
   });
 
-  it('reads older versions of the audit API', async () => {
+  it('reads v1beta1 of the audit API', async () => {
+    const { apiVersion: _v, kind: _k, ...event } = new Cluster().deployment('create', 'beta', { image: 'a' });
+    const list = JSON.stringify({ kind: 'EventList', apiVersion: 'audit.k8s.io/v1beta1', items: [event] });
+    expect(await receiver.post(list)).toMatchObject({ status: 200, body: { stored: 1 } });
+    expect(
+      await rows(
+        `select e.api_version, c.summary from events e join changes c on c.change_id = e.request_id where c.name = 'beta'`,
+      ),
+    ).toEqual([{ api_version: 'audit.k8s.io/v1beta1', summary: 'created (a, 1 replica)' }]);
+  });
+
+  it('reads v1alpha1 of the audit API', async () => {
     const cluster = new Cluster();
     const {
       requestReceivedTimestamp: _r,
