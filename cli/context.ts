@@ -23,14 +23,22 @@ export interface Context {
   err(text: string): void;
 }
 
-/** `answer`: whether the command gives rows, or one thing that has none. */
-export function createContext(flags: GlobalFlags, answer: 'list' | 'one' = 'list'): Context {
+/**
+ * `answer`: whether the command gives rows; one thing, which as CSV is one row; or a file in a form of its own.
+ */
+export function createContext(flags: GlobalFlags, answer: 'list' | 'one' | 'file' = 'list'): Context {
   const output = (flags.output ?? 'table') as Output;
   if (!OUTPUTS.includes(output))
     throw new CliError(EXIT.usage, `-o ${output}: expected one of ${OUTPUTS.join(', ')}`);
   // Said before anything is asked of the server, since that may change something.
-  if (answer === 'one' && (output === 'csv' || output === 'name'))
-    throw new CliError(EXIT.usage, `-o ${output}: this command gives no list`, 'use -o json or -o yaml');
+  if (answer !== 'list' && output === 'name')
+    throw new CliError(EXIT.usage, '-o name: this command gives no list', 'use -o json, yaml or csv');
+  if (answer === 'file' && (output === 'csv' || output === 'ndjson'))
+    throw new CliError(
+      EXIT.usage,
+      `-o ${output}: this command gives a file in a form of its own`,
+      'leave -o out',
+    );
   return {
     client: new Client(clientOptions(flags, process.env)),
     output,
@@ -82,7 +90,7 @@ export function writeStructured(
       for (const item of items ?? []) context.out(`${nameOf(item)}\n`);
       return true;
     case 'csv':
-      context.out(csv(items ?? []));
+      context.out(csv(items ?? ([value].flat() as Item[])));
       return true;
     default:
       return false;

@@ -44,7 +44,7 @@ export function addFilters(command: Command, defaultSince: string | undefined): 
     .option('--cluster <cluster>', 'only this cluster')
     .option('--resource <type>', 'deploy, Deployment, deployments.apps (may be repeated)', collect)
     .option('--name <name>', 'object name, exact or a prefix and * (may be repeated)', collect)
-    .option('-l, --label <key=value>', 'label of the object (may be repeated: all must hold)', collect)
+    .option('-l, --label <key=value>', 'label of the object (a=b,c=d, or repeated: all must hold)', collect)
     .option('--actor <user>', 'user or impersonated user, * for anything (may be repeated)', collect)
     .option('--tool <tool>', 'kubectl, helm, argocd-application-controller, ...', collect)
     .option('--verb <verb>', 'create, update, patch, delete, ...', collect)

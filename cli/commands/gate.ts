@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { parse, stringify } from 'yaml';
-import { collect, createContext, type GlobalFlags, wholeNumber } from '../context.js';
+import { collect, createContext, type GlobalFlags, wholeNumber, writeStructured } from '../context.js';
 import { examples } from '../examples.js';
 import { CliError, EXIT } from '../exit.js';
 import { clock } from '../render/text.js';
@@ -127,7 +127,7 @@ function manifestCommand(gate: Command): void {
     const flags = called.optsWithGlobals<
       GlobalFlags & { mode: string; fail: string; denyUnknown?: boolean; timeout: number; exempt?: string[] }
     >();
-    const context = createContext(flags, 'one');
+    const context = createContext(flags, 'file');
     const query = {
       cluster,
       mode: flags.mode,
@@ -152,7 +152,7 @@ function kubeconfigCommand(gate: Command): void {
   examples(command, [
     ['gate kubeconfig webhook.yaml > admission.yaml', 'asks nothing of the server; keep it as secret'],
   ]).action(async (file: string, _flags: unknown, called: Command) => {
-    const context = createContext(called.optsWithGlobals<GlobalFlags>(), 'one');
+    const context = createContext(called.optsWithGlobals<GlobalFlags>(), 'file');
     context.out(admissionKubeconfig(await readFileOrSay(file), file));
   });
 }
@@ -193,7 +193,7 @@ function attestCommand(gate: Command): void {
   examples(command, [
     ['gate attest provenance.dsse.json', 'after the build; the policy must name the signer'],
   ]).action(async (file: string, _flags: unknown, called: Command) => {
-    const context = createContext(called.optsWithGlobals<GlobalFlags>(), 'one');
+    const context = createContext(called.optsWithGlobals<GlobalFlags>());
     let envelope: { payloadType?: unknown; payload?: unknown; signatures?: Array<{ sig?: unknown }> };
     try {
       envelope = JSON.parse(await readFileOrSay(file)) as typeof envelope;
@@ -205,6 +205,8 @@ function attestCommand(gate: Command): void {
     const { items } = await context.client.post<{
       items: Array<{ image: string; repository: string; sha: string; signer: string }>;
     }>('/v1/attestations', { payloadType, payload, signatures: signatures?.map(({ sig }) => ({ sig })) });
+    const named = items.map((item) => ({ ...item, name: item.image }));
+    if (writeStructured(context, { items }, named)) return;
     for (const { image, repository, sha, signer } of items)
       context.out(`${image} was built from ${repository} at ${sha}, says ${signer}\n`);
   });

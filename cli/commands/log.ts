@@ -80,7 +80,7 @@ function checkpointCommand(program: Command): void {
     .description('the newest signed checkpoint of the log: keep it where nobody can alter it');
   examples(command, [['checkpoint > checkpoint-2026-03-02.txt', 'to be kept elsewhere']]).action(
     async (_flags: unknown, called: Command) => {
-      const context = createContext(called.optsWithGlobals<GlobalFlags>(), 'one');
+      const context = createContext(called.optsWithGlobals<GlobalFlags>(), 'file');
       for await (const chunk of context.client.stream('/v1/log/checkpoint', {}))
         context.out(chunk.toString('utf8'));
     },

@@ -13,6 +13,7 @@ import { CliError, EXIT } from '../exit.js';
 import { locateObject } from '../object-ref.js';
 import { type Detail, renderChange } from '../render/change.js';
 import type { Change, View } from '../render/changes.js';
+import { changesCsv, fieldsCsv } from '../render/csv.js';
 import { type FieldChange, renderDiff } from '../render/diff.js';
 import { renderTable } from '../render/table.js';
 import { clock, safe } from '../render/text.js';
@@ -74,7 +75,8 @@ function showCommand(program: Command): void {
     const context = createContext(flags, 'one');
     if (CHANGE_ID.test(what)) {
       const change = await context.client.get<Change & Detail>(`/v1/changes/${what}`);
-      if (!writeStructured(context, change)) context.out(renderChange(change, context.view));
+      if (!writeStructured(context, change, [change], () => changesCsv([change])))
+        context.out(renderChange(change, context.view));
       return;
     }
     const { path, text } = await locateObject(context.client, what, flags);
@@ -87,7 +89,8 @@ function showCommand(program: Command): void {
         'see `whochanged history` for the times at which something is',
       );
     if (!flags.showManagedFields) delete state.object.metadata?.managedFields;
-    if (writeStructured(context, state)) return;
+    if (context.output === 'csv') context.out(stateCsv(state.fields ?? []));
+    if (context.output === 'csv' || writeStructured(context, state)) return;
     if (flags.fields) context.out(fieldTable(state, context.view));
     else
       context.out(
@@ -95,6 +98,9 @@ function showCommand(program: Command): void {
       );
   });
 }
+
+const stateCsv = fieldsCsv<NonNullable<State['fields']>[number]>(['path', 'value', 'certainty', 'doubt']);
+const diffCsv = fieldsCsv<FieldChange>(['path', 'op', 'before', 'after', 'certainty']);
 
 function fieldTable(state: State, view: View): string {
   return renderTable(
@@ -148,16 +154,12 @@ function diffCommand(program: Command): void {
   ]).action(async (what: string, _flags: unknown, called: Command) => {
     const flags = called.optsWithGlobals<ObjectFlags & { from?: string; to?: string; exitCode?: boolean }>();
     const context = createContext(flags, 'one');
-    const diff = CHANGE_ID.test(what)
-      ? ((await context.client.get<Change>(`/v1/changes/${what}`)).diff ?? null)
+    const { diff, why } = CHANGE_ID.test(what)
+      ? await diffOfChange(context, what)
       : await compare(context, what, flags);
     if (diff === null)
-      throw new CliError(
-        EXIT.nothing,
-        'no fields can be compared',
-        'one of the two states is not known; see `whochanged history`',
-      );
-    if (!writeStructured(context, diff, diff as object[])) {
+      throw new CliError(EXIT.nothing, `no fields can be compared: ${why}`, 'see `whochanged history`');
+    if (!writeStructured(context, diff, diff as object[], diffCsv)) {
       if (diff.length === 0) context.err('no differences\n');
       context.out(renderDiff(diff, context.view.colors));
     }
@@ -165,11 +167,27 @@ function diffCommand(program: Command): void {
   });
 }
 
+/** What differs; null where there are no two states to compare, and why not. */
+interface Compared {
+  diff: FieldChange[] | null;
+  why?: string;
+}
+
+async function diffOfChange(context: Context, id: string): Promise<Compared> {
+  const { kind, diff } = await context.client.get<Change>(`/v1/changes/${id}`);
+  if (diff) return { diff };
+  const why =
+    kind === 'create' || kind === 'delete'
+      ? `before or after this ${kind} there was no object`
+      : 'the object before and after it is not known, or it wrote none';
+  return { diff: null, why };
+}
+
 async function compare(
   context: Context,
   ref: string,
   flags: ObjectFlags & { from?: string; to?: string },
-): Promise<FieldChange[] | null> {
+): Promise<Compared> {
   const { path } = await locateObject(context.client, ref, flags);
   const compared = await context.client.get<{ from: State; to: State; diff: FieldChange[] | null }>(
     `${path}/compare`,
@@ -177,7 +195,13 @@ async function compare(
   );
   for (const side of ['from', 'to'] as const)
     for (const note of compared[side].notes) context.err(`# ${side}: ${safe(note)}\n`);
-  return compared.diff;
+  if (compared.diff !== null) return { diff: compared.diff };
+  const gone = (['from', 'to'] as const).filter((side) => compared[side].exists === 'no');
+  const why =
+    gone.length > 0
+      ? `it did not exist at the time of ${gone.map((side) => `--${side}`).join(' and ')}`
+      : 'one of the two states is not known';
+  return { diff: null, why };
 }
 
 function rollbackCommand(program: Command): void {
@@ -204,7 +228,8 @@ function rollbackCommand(program: Command): void {
     }>(`${path}/rollback`, { to });
     if (context.output !== 'yaml' && writeStructured(context, answer)) return;
     for (const warning of answer.warnings) context.err(`warning: ${safe(warning)}\n`);
-    if (answer.undoes?.length)
+    if (answer.undoes?.length === 0) context.err('nothing differs from what it is now\n');
+    else if (answer.undoes)
       context.err(
         `applying it would make these changes:\n${renderDiff(answer.undoes, context.view.errorColors)}`,
       );

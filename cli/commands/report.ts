@@ -92,7 +92,7 @@ function reportCommand(program: Command): void {
     if (since === undefined)
       throw new CliError(EXIT.usage, 'a report has a period: --since is missing', 'add --since 90d');
     const until = flags.until ?? new Date().toISOString();
-    const context = createContext(flags, 'one');
+    const context = createContext(flags, 'file');
     const path = `/v1/reports/${encodeURIComponent(control)}`;
     const query = { cluster, environment, since, until, seed, sample: String(sample) };
     if (flags.proofs !== undefined) return writeBundle(context, path, query, flags.proofs);

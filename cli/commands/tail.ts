@@ -39,6 +39,14 @@ export function tailCommand(program: Command): void {
 
 /** Writes changes as they are committed, until SIGINT or SIGTERM, which end it without an error. */
 async function follow(context: Context, query: Query, ends: Ends, first: Change[]): Promise<never> {
+  // What can't be followed is said at once, not when something comes.
+  const place = query.class === undefined ? undefined : Object.entries(ends)[0];
+  if (place) {
+    const [cluster, after_seq] = place;
+    await context.client.get('/v1/changes', { ...query, cluster, after_seq, limit: 1 });
+  }
+  if (query.all)
+    context.err('what changes nothing (refused, dry runs, ...) is listed, but not followed as it comes\n');
   const write = writer(context);
   write(first);
   // What was committed between the two first questions would come again.

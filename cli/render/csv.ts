@@ -41,6 +41,24 @@ export function changesCsv(changes: Change[], head = true): string {
   return (head ? csvLine(CHANGE_COLUMNS.map(([name]) => name)) : '') + lines.join('');
 }
 
+/** Fields, each with a row: values that are maps or lists stand as JSON. */
+export function fieldsCsv<T extends object>(
+  names: ReadonlyArray<keyof T & string>,
+): (rows: object[]) => string {
+  return (rows) =>
+    [
+      csvLine([...names]),
+      ...(rows as T[]).map((row) =>
+        csvLine(
+          names.map((name) => {
+            const value: unknown = row[name];
+            return typeof value === 'object' && value !== null ? JSON.stringify(value) : (value as Cell);
+          }),
+        ),
+      ),
+    ].join('');
+}
+
 /** Any list: a column for each value found in its items, under its path in JSON; lists within as JSON. */
 export function rowsCsv(items: object[]): string {
   const rows = items.map((item) => new Map(valuesOf(item, '')));

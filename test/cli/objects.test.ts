@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { Cluster, eventList } from '../harness/events.js';
 import { feedSession, type RunningApi, startApi } from '../harness/running-api.js';
 
 /** Times of the recorded session: deploy/web was created at :56, scaled at :57, and got a new image at :59. */
@@ -73,7 +74,24 @@ describe('diff', () => {
     const { code, stdout, stderr } = await api.cli(['diff', ...WEB, '--from', BEFORE_ALL, '--to', SCALED]);
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
     expect(stderr).toMatch(
-      /^# from: nothing is recorded.*\nwhochanged: no fields can be compared\n.*history/,
+      /^# from: nothing is recorded.*\nwhochanged: no fields can be compared: one of the two states is not known\n.*history/,
+    );
+  });
+
+  it('says of what was made or deleted that there was nothing to compare it with', async () => {
+    const gone = await api.cli(['diff', ...WEB, '--from', SCALED, '--to', DELETED]);
+    expect(gone.code).toBe(1);
+    expect(gone.stderr).toMatch(/: it did not exist at the time of --to\n/);
+    const { stdout } = await api.cli([...WEB, '--kind', 'delete', '--since', SCALED, '-o', 'name']);
+    const deletion = await api.cli(['diff', stdout.trim()]);
+    expect(deletion.code).toBe(1);
+    expect(deletion.stderr).toMatch(/before or after this delete there was no object\n/);
+  });
+
+  it('gives CSV', async () => {
+    const { stdout } = await api.cli(['diff', imageChange, '-o', 'csv']);
+    expect(stdout).toBe(
+      `path,op,before,after,certainty\r\n${IMAGE},replace,registry.example.com/shop/web:1.0.0,registry.example.com/shop/web:1.1.0,exact\r\n`,
     );
   });
 
@@ -185,6 +203,22 @@ describe('rollback', () => {
     const text = await api.cli(['rollback', 'cronjob/tick', '-n', 'shop', '--to', '2026-11-24T13:40:40Z']);
     expect(text.stderr).toContain('applying it would make these changes:\nspec.suspend\n- true\n+ false\n');
     expect((parse(text.stdout) as { spec: { suspend: boolean } }).spec.suspend).toBe(false);
+  });
+
+  it('tells what only a replace takes away', async () => {
+    const ref = { resource: 'configmaps', namespace: 'shop', name: 'flags' };
+    const cluster = new Cluster();
+    const made = cluster.write('create', ref, { kind: 'ConfigMap', data: { a: '1' } });
+    const added = cluster.write('patch', ref, { kind: 'ConfigMap', data: { a: '1', b: '2' } });
+    await api.post(eventList([made, added]));
+    const to = made.stageTimestamp as string;
+    const { stderr } = await api.cli(['rollback', 'cm/flags', '-n', 'shop', '--to', to]);
+    expect(stderr).toMatch(
+      /^warning: data\.b: not in this manifest; kubectl replace takes away what is not/m,
+    );
+    expect(stderr).toContain('applying it would make these changes:\ndata.b\n- 2\n');
+    const now = await api.cli(['rollback', 'cm/flags', '-n', 'shop', '--to', '0s']);
+    expect(now.stderr).toBe('nothing differs from what it is now\n');
   });
 
   it('to a time at which the object was not there gives nothing', async () => {

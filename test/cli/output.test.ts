@@ -84,10 +84,36 @@ describe('CSV', () => {
     expect(Number(row![head!.indexOf('health.events')])).toBeGreaterThan(6000);
   });
 
-  it('is refused where there are no rows', async () => {
-    const { code, stderr } = await api.cli(['status', '-o', 'csv']);
-    expect(code).toBe(2);
-    expect(stderr).toBe('whochanged: -o csv: this command gives no list\nuse -o json or -o yaml\n');
+  it('of one thing has one row', async () => {
+    const [head, ...rows] = readCsv((await api.cli(['status', '-o', 'csv'])).stdout);
+    expect(rows).toHaveLength(1);
+    expect(rows[0]![head!.indexOf('spool.bytes')]).toBe('0');
+    const [id] = (await api.cli(['-n', 'shop', ...SESSION, '-o', 'name'])).stdout.split('\n');
+    const shown = await api.cli(['show', id!, '-o', 'csv']);
+    const exported = await api.cli(['export', '-n', 'shop', '--format', 'csv', ...SESSION]);
+    expect(exported.stdout).toContain(shown.stdout.split('\r\n')[1]);
+  });
+
+  it('of a state has a row for each field', async () => {
+    const at = ['--at', '2026-11-24T13:37:58Z'];
+    const [head, ...rows] = readCsv(
+      (await api.cli(['show', 'deploy/web', '-n', 'shop', ...at, '-o', 'csv'])).stdout,
+    );
+    expect(head).toEqual(['path', 'value', 'certainty', 'doubt']);
+    expect(rows).toContainEqual(['spec.replicas', '3', 'exact', '']);
+  });
+
+  it('is refused for files in a form of their own, and names where there is no list', async () => {
+    const file = await api.cli(['checkpoint', '-o', 'csv']);
+    expect(file).toMatchObject({
+      code: 2,
+      stderr: 'whochanged: -o csv: this command gives a file in a form of its own\nleave -o out\n',
+    });
+    const name = await api.cli(['status', '-o', 'name']);
+    expect(name).toMatchObject({
+      code: 2,
+      stderr: 'whochanged: -o name: this command gives no list\nuse -o json, yaml or csv\n',
+    });
   });
 });
 

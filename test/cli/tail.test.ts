@@ -119,6 +119,14 @@ describe.concurrent('tail -f', () => {
 });
 
 describe('tail', () => {
+  it('-f says at once that it cannot follow what changes nothing', async () => {
+    const { code, stderr } = await api.cli(['tail', '-f', '--class', 'rejected']);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(
+      /^whochanged: after_seq: requests of class rejected change nothing.*\nask for them/,
+    );
+  });
+
   it('without -f shows the latest, oldest first, and ends', async () => {
     const { code, stdout } = await api.cli(['tail', 'deploy/web', '-o', 'json']);
     expect(code).toBe(0);
