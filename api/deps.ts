@@ -6,6 +6,7 @@ import type { Alerts } from '../core/alerts/read-alerts.js';
 import type { GateSettings } from '../core/gate/decision.js';
 import type { GitProtocol } from '../core/git/repo-url.js';
 import type { HookSecrets } from '../core/hosts/hook-secrets.js';
+import type { Identities } from '../core/identity-map/identities.js';
 import type { GateMeans } from '../store/gate/judge-admission.js';
 import type { LoadedPolicy } from '../store/policies.js';
 import type { Database } from '../store/schema.js';
@@ -93,6 +94,8 @@ export interface ApiDeps {
   repoProtocols: readonly GitProtocol[];
   /** What verdicts are made with: for dry runs of other policies. */
   judging: { policy: () => Promise<LoadedPolicy>; git: GitAnswers | undefined; people: People };
+  /** Who is who, by the mapping of identities. */
+  identities: Identities;
   /** Undefined where nothing is archived, or this process has no access to the archive. */
   archive: ApiArchive | undefined;
   spoolStatus: (() => { bytes: number }) | undefined;

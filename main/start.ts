@@ -71,6 +71,7 @@ export async function start(
   const policy = openPolicy(config.policyFile, log);
   const loaded = await loadRedaction(config.redaction);
   const { redaction } = loaded;
+  const identities = loadIdentities(config.identitiesFile);
   const judging = {
     policy,
     git: gitAnswers(
@@ -83,7 +84,7 @@ export async function start(
       },
       config.git.programs,
     ),
-    people: peopleOf(loadIdentities(config.identitiesFile)),
+    people: peopleOf(identities),
   };
 
   const alerts = openAlerts(config.alertsFile, log);
@@ -135,6 +136,7 @@ export async function start(
     hookSecrets: openHookSecrets(config.hooksFile, log),
     repoProtocols: config.git.protocols,
     judging,
+    identities,
     archive: archive && {
       reader: archive,
       loadMaxEvents: config.retention.loadMaxEvents,

@@ -9,13 +9,14 @@ import { findVerdictsOf } from '../../store/queries/verdicts.js';
 import type { Api } from '../api.js';
 import { changeItem } from '../change-item.js';
 import { ArchivedFlag, ChangeSchema, words } from '../change-schema.js';
+import { ChainNameSchema, findPeopleBehind } from '../people-behind.js';
 import { LinkSchema, linkItem, VerdictSchema, verdictItem } from '../verdict-schema.js';
 import { GateDecision, gateDecisionItem } from './gate.js';
 
 const TAGS = ['changes'];
 
 /** One change: what a list tells of it, and what it doesn't. */
-export function oneChangeRoutes({ server, auth }: Api): void {
+export function oneChangeRoutes({ server, deps, auth }: Api): void {
   const onRequest = auth.requireWithin('reader');
 
   const Params = Type.Object({ id: Type.String({ format: 'uuid' }) });
@@ -59,6 +60,11 @@ export function oneChangeRoutes({ server, auth }: Api): void {
       description: 'what the gate said of the request before it was carried out',
     }),
     links: Type.Array(LinkSchema, { description: 'every way in which it may be tied to commits, in order' }),
+    people: Type.Optional(
+      Type.Array(ChainNameSchema, {
+        description: 'who was behind it, from the request back to its commits; tenants are not told',
+      }),
+    ),
     verdicts: Type.Array(VerdictSchema, {
       description: 'as they were given, the newest first: the one that holds',
     }),
@@ -88,6 +94,8 @@ export function oneChangeRoutes({ server, auth }: Api): void {
         ...detail.extra,
         links: links.map(linkItem),
         verdicts: verdicts.map(verdictItem),
+        // Repositories, and who is who, are no tenant's to see.
+        ...(!request.tenant && { people: await findPeopleBehind(deps, row, verdicts[0]) }),
         consequences: consequences.map(changeItem),
         gate: (await findGateDecisionsOf(db, row.cluster, row.change_id)).map(gateDecisionItem),
       };

@@ -39,6 +39,7 @@ export function renderChange(change: Change & Detail, view: View): string {
       `${[change.tool.name, change.tool.version].filter(Boolean).join(' ')}${change.sourceIPs ? ` from ${change.sourceIPs.join(', ')}` : ''}`,
     ],
     ['Allowed by', change.decision?.reason],
+    ['Behind it', behindText(change.people ?? [])],
     ...(change.gate ?? []).map((item): [string, string] => ['Gate', gateText(item)]),
     ['Because', causeText(change)],
     [
@@ -69,6 +70,18 @@ export function renderChange(change: Change & Detail, view: View): string {
   return `${lines.join('\n')}\n`;
 }
 
+/** Who else was behind it, and whose names those are; a user alone that nobody declared is told by `Who`. */
+function behindText(people: NonNullable<Detail['people']>): string | undefined {
+  if (people.every(({ role, person }) => role === 'user' && person === undefined)) return undefined;
+  return people
+    .map(({ role, name, controller, person }) => {
+      const account = controller === undefined ? name : `${name} (${controller})`;
+      const whose = person === undefined ? 'nobody known' : (person.name ?? person.id);
+      return `${role.replaceAll('_', ' ')} ${account} = ${whose}`;
+    })
+    .join('; ');
+}
+
 const AGREEMENT_TEXT: Record<string, string> = {
   equal: ', the same as others',
   conflicting: ', with copies that differ (see `whochanged findings`)',
@@ -90,6 +103,12 @@ export interface Detail extends VerdictDetail {
   decision?: { decision?: string; reason?: string };
   consequences?: Change[];
   gate?: GateItem[];
+  people?: Array<{
+    role: string;
+    name: string;
+    controller?: string;
+    person?: { id: string; name?: string };
+  }>;
   sources?: Array<{
     source: string;
     kind: string;

@@ -1,5 +1,6 @@
 import type { Person } from '../approval/facts.js';
 import { byAccount, type SamePerson } from '../approval/same-person.js';
+import type { UserInfo } from '../audit-event.js';
 import { canonicalJson, sha256 } from '../canonical.js';
 import type { IdentityEntry } from './validate.js';
 
@@ -73,6 +74,27 @@ export class Identities {
   /** Whose a user of a cluster is, service accounts included. The cluster's own entry wins over one for all. */
   resolveUsername(username: string, cluster: string): string | undefined {
     return this.#usernames.get(`${cluster} ${username}`) ?? this.#usernames.get(` ${username}`);
+  }
+
+  /**
+   * Whose an authenticated user is: by username; by an OIDC username, which an apiserver writes `ISSUER#SUBJECT` where
+   * nothing else is configured; by an address that it copied from a verified token (claimMappings.extra). Names that
+   * belong to two contradict each other: unresolved.
+   */
+  resolveUser(
+    { username, extra }: Pick<UserInfo, 'username' | 'extra'>,
+    cluster: string,
+  ): { id: string; by: 'username' | 'oidc_subject' | 'oidc_claim' } | undefined {
+    const [, issuer, subject] = /^(https:\/\/[^#]+)#(.+)$/.exec(username) ?? [];
+    const emails = Object.entries(extra ?? {}).flatMap(([key, values]) =>
+      /(^|\/)email$/i.test(key) && values.length === 1 ? values : [],
+    );
+    const found = [
+      { id: this.resolveUsername(username, cluster), by: 'username' as const },
+      { id: issuer && this.resolveSubject(issuer, subject!), by: 'oidc_subject' as const },
+      ...emails.map((email) => ({ id: this.resolvePerson({ email }), by: 'oidc_claim' as const })),
+    ].flatMap(({ id, by }) => (id ? [{ id, by }] : []));
+    return new Set(found.map(({ id }) => id)).size === 1 ? found[0] : undefined;
   }
 
   resolveSubject(issuer: string, subject: string): string | undefined {

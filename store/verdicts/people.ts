@@ -7,8 +7,8 @@ export function peopleOf(identities: Identities): People {
   return {
     samePerson: identities.samePerson,
     ofUser: (username, cluster): Person => {
-      const id = identities.resolveUsername(username, cluster);
-      const entry = id === undefined ? undefined : identities.entry(id);
+      const found = identities.resolveUser({ username }, cluster);
+      const entry = found && identities.entry(found.id);
       const [email, login] = [entry?.emails[0], entry?.logins[0]?.login];
       if (email !== undefined) return { email };
       if (login !== undefined) return { login };

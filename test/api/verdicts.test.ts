@@ -10,6 +10,15 @@ import { clusterOf, type Told, tellScenarios } from '../scenarios/tell.js';
 /** 1 approved; 4 stale; 19 an edit and self-heal; 23 an override; 26 consequences; 38 a rollback. */
 const NUMBERS = [1, 4, 19, 23, 26, 38];
 
+const PEOPLE = `
+people:
+  alice: {name: Alice Adams, emails: [alice@example.com]}
+  carol: {usernames: [carol]}
+robots:
+  argo: {serviceAccounts: [argocd/argocd-application-controller]}
+`;
+
+let folder: string;
 let api: RunningApi;
 let told: Told;
 const scenarios = readScenarios().filter(({ number }) => NUMBERS.includes(number));
@@ -20,12 +29,16 @@ const sha = (number: number, name: string) =>
 
 beforeAll(async () => {
   // Without the jobs, which would judge by the built-in policy meanwhile.
-  api = await startApi({ WHOCHANGED_ROLES: 'ingest,api' });
+  folder = mkdtempSync(join(tmpdir(), 'whochanged-people-'));
+  const people = join(folder, 'people.yaml');
+  writeFileSync(people, PEOPLE);
+  api = await startApi({ WHOCHANGED_ROLES: 'ingest,api', WHOCHANGED_IDENTITIES_FILE: people });
   told = await tellScenarios(api.pool, scenarios);
 });
 afterAll(async () => {
   await told?.stop();
   await api?.stop();
+  rmSync(folder, { recursive: true, force: true });
 });
 
 // biome-ignore lint/suspicious/noExplicitAny: answers of every shape
@@ -85,6 +98,38 @@ describe('a change', () => {
       ['system', 'approved'],
     ]);
   });
+});
+
+it('tells who was behind a change, from the request back to its commits, as far as anybody declared who is who', async () => {
+  const change = await changeAt(38, '10:30:02');
+  const known = change.people.map(
+    (one: { role: string; name: string; person?: { id: string; by: string } }) => [
+      one.role,
+      one.name,
+      one.person && `${one.person.id} by ${one.person.by}`,
+    ],
+  );
+  const argocd = 'system:serviceaccount:argocd:argocd-application-controller';
+  // Which of the two commits is judged first is not said.
+  expect(known.toSorted()).toEqual(
+    [
+      ['user', argocd, 'argo by username'],
+      ['sync_initiator', 'carol', 'carol by username'],
+      ['commit_author', 'alice@example.com', 'alice by email'],
+      ['commit_author', 'bob@example.com', undefined],
+      ['committer', 'alice@example.com', 'alice by email'],
+      ['committer', 'bob@example.com', undefined],
+      ['approver', 'bob', undefined],
+    ].toSorted(),
+  );
+  expect(change.people[0]).toMatchObject({
+    controller: 'argocd',
+    serviceAccount: { namespace: 'argocd', name: 'argocd-application-controller' },
+  });
+  const shown = await api.cli(['show', change.id, '--utc']);
+  expect(shown.stdout).toMatch(
+    /Behind it: .*sync initiator carol = carol; commit author .*alice@example.com = Alice Adams/,
+  );
 });
 
 describe('verdicts', () => {

@@ -69,6 +69,22 @@ describe('Identities', () => {
     expect(known.resolveSubject('https://other.example.com', '00u1')).toBeUndefined();
   });
 
+  it('resolves authenticated users by whatever was verified of them, and none by what contradicts itself', () => {
+    const known = identities();
+    const of = (username: string, extra?: Record<string, string[]>) =>
+      known.resolveUser({ username, ...(extra && { extra }) }, 'prod');
+    expect(of('alice@example.com')).toEqual({ id: 'alice', by: 'username' });
+    expect(of('https://login.example.com#00u1')).toEqual({ id: 'alice', by: 'oidc_subject' });
+    expect(of('https://other.example.com#00u1')).toBeUndefined();
+    expect(of('u-17', { 'example.com/email': ['Alice@example.com'] })).toEqual({
+      id: 'alice',
+      by: 'oidc_claim',
+    });
+    expect(of('u-17', { 'example.com/email': ['alice@example.com', 'bob@example.com'] })).toBeUndefined();
+    expect(of('u-17', { 'example.com/not-email': ['alice@example.com'] })).toBeUndefined();
+    expect(of('bob', { email: ['alice@example.com'] })).toBeUndefined();
+  });
+
   it('says of two accounts that they are one person, two, or that it is not known', () => {
     const { samePerson } = identities();
     expect(samePerson({ login: 'aa' }, { email: 'alice@example.com' })).toBe('yes');

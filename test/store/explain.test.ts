@@ -12,6 +12,7 @@ import { Identities } from '../../core/identity-map/identities.js';
 import { loadIdentities } from '../../main/identities.js';
 import { BUILT_IN_POLICY } from '../../main/policy-file.js';
 import { createApiToken } from '../../store/api-tokens.js';
+import { readPolicyText } from '../../store/policy-text.js';
 import type { Database } from '../../store/schema.js';
 import { peopleOf } from '../../store/verdicts/people.js';
 import { startReceiver, type TestReceiver } from '../harness/receiver.js';
@@ -71,8 +72,9 @@ beforeAll(async () => {
     pokeJob: () => undefined,
     repoProtocols: [],
     alerts: undefined,
+    identities: new Identities([]),
     judging: {
-      policy: () => Promise.reject(new Error('not asked for')),
+      policy: async () => readPolicyText('name: none\n', 'none'),
       git: undefined,
       people: peopleOf(new Identities([])),
     },
