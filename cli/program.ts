@@ -24,6 +24,7 @@ import { reportCommands } from './commands/report.js';
 import { repoCommands } from './commands/repos.js';
 import { retentionCommand } from './commands/retention.js';
 import { sourceCommands } from './commands/sources.js';
+import { statusCommand } from './commands/status.js';
 import { tailCommand } from './commands/tail.js';
 import { ticketCommands } from './commands/tickets.js';
 import { tokenCommands } from './commands/tokens.js';
@@ -62,6 +63,7 @@ export function createProgram(name: string, version: string): Command {
   tailCommand(program);
   objectCommands(program);
   listCommands(program);
+  statusCommand(program);
   completenessCommands(program);
   verdictCommands(program);
   driftCommands(program);

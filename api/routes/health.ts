@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import { Type } from 'typebox';
 import { WhochangedError } from '../../core/errors.js';
+import { findLogStatus } from '../../store/log/checkpoints.js';
 import type { Api } from '../api.js';
 
 const TAGS = ['operation'];
@@ -48,6 +49,7 @@ export function healthRoutes({ server, deps, auth }: Api): void {
     },
   );
 
+  const Time = Type.Union([Type.String(), Type.Null()]);
   const Run = Type.Object({
     job: Type.String(),
     startedAt: Type.String(),
@@ -60,6 +62,20 @@ export function healthRoutes({ server, deps, auth }: Api): void {
     roles: Type.Array(Type.String()),
     spool: Type.Union([Type.Object({ bytes: Type.Integer() }), Type.Null()]),
     jobs: Type.Array(Run, { description: 'the last run of each job' }),
+    log: Type.Object({
+      leaves: Type.Integer({ description: 'records that have their place in the proof log' }),
+      signedLeaves: Type.Integer({ description: 'those under the newest checkpoint' }),
+      signedAt: Time,
+      copiedLeaves: Type.Integer({
+        description: 'those under the newest checkpoint that was copied elsewhere',
+      }),
+      copiedAt: Time,
+      lockedUntil: Type.Union([Type.String(), Type.Null()], {
+        description:
+          'until when that copy was read back as locked; null: nothing is known to keep it from being deleted',
+      }),
+      copyError: Type.Union([Type.String(), Type.Null()]),
+    }),
   });
   server.get(
     '/v1/status',
@@ -75,6 +91,7 @@ export function healthRoutes({ server, deps, auth }: Api): void {
         .orderBy('job')
         .orderBy('started_at', 'desc')
         .execute();
+      const { size, signed, copied, copyError } = await findLogStatus(deps.pool);
       return {
         version: deps.version,
         roles: deps.roles,
@@ -86,6 +103,15 @@ export function healthRoutes({ server, deps, auth }: Api): void {
           rows: Number(run.rows),
           error: run.error,
         })),
+        log: {
+          leaves: size,
+          signedLeaves: signed?.size ?? 0,
+          signedAt: signed?.signedAt ?? null,
+          copiedLeaves: copied?.size ?? 0,
+          copiedAt: copied?.copiedAt ?? null,
+          lockedUntil: copied?.lockedUntil ?? null,
+          copyError,
+        },
       };
     },
   );

@@ -15,6 +15,7 @@ import { verifyLedger } from '../../store/log/verify-ledger.js';
 import { findEvent } from '../../store/queries/events.js';
 import type { Api } from '../api.js';
 import { pageSchema } from '../change-schema.js';
+import { readTime } from '../times.js';
 
 const TAGS = ['log'];
 const Time = Type.Union([Type.String(), Type.Null()]);
@@ -70,7 +71,7 @@ export function logRoutes({ server, deps, auth }: Api): void {
         tags: TAGS,
         summary: 'Every checkpoint, by size',
         querystring: Type.Object({
-          cursor: Type.Optional(Type.String({ pattern: '^[0-9]{1,15}$' })),
+          cursor: Type.Optional(Type.String({ pattern: '^[0-9]{1,15}@[0-9TZ:.-]{20,30}$' })),
           limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
         }),
         response: { 200: pageSchema(Checkpoint) },
@@ -78,10 +79,11 @@ export function logRoutes({ server, deps, auth }: Api): void {
     },
     async ({ query }) => {
       const limit = query.limit ?? 50;
-      const found = await findCheckpoints(deps.pool, Number(query.cursor ?? 0), limit + 1);
+      const found = await findCheckpoints(deps.pool, readCheckpointCursor(query.cursor), limit + 1);
+      const last = found[limit - 1];
       return {
         items: found.slice(0, limit).map((item) => ({ ...item, root: item.root.toString('base64') })),
-        next: found.length > limit ? String(found[limit]!.size) : null,
+        next: found.length > limit ? `${last!.size}@${last!.signedAt}` : null,
       };
     },
   );
@@ -227,6 +229,14 @@ export function logRoutes({ server, deps, auth }: Api): void {
       return { ...proofItem(await proveAccessEvent(deps.pool, Number(seq), record)), record };
     },
   );
+}
+
+/** Two checkpoints may have one size: the key was changed, or whochanged was started anew. */
+function readCheckpointCursor(cursor: string | undefined) {
+  if (cursor === undefined) return undefined;
+  const [size, time] = cursor.split('@') as [string, string];
+  const signedAt = readTime('cursor', time)!;
+  return { size: Number(size), signedAt };
 }
 
 /** What verifyLedger tells, as lines, while it goes on. */

@@ -10,7 +10,7 @@ import {
 import { examples } from '../examples.js';
 import { renderChanges } from '../render/changes.js';
 import { type Column, renderTable } from '../render/table.js';
-import { age, clock, safe } from '../render/text.js';
+import { clock, safe } from '../render/text.js';
 import { addFilters, exportTo, type FilterFlags, filterQuery, type Page, writePage } from './changes.js';
 
 interface ListFlags extends GlobalFlags {
@@ -65,7 +65,6 @@ export function listCommands(program: Command): void {
   eventsCommand(program);
   eventCommand(program);
   findingsCommand(program);
-  statusCommand(program);
   exportCommand(program);
 }
 
@@ -204,29 +203,6 @@ function findingsCommand(program: Command): void {
       ]);
     },
   );
-}
-
-function statusCommand(program: Command): void {
-  const command = program.command('status').description('the server, its spool and its jobs');
-  examples(command, [['status', 'is it well?']]).action(async (_flags: unknown, called: Command) => {
-    const context = createContext(called.optsWithGlobals<GlobalFlags>(), 'one');
-    const status = await context.client.get<{
-      version: string;
-      roles: string[];
-      spool: { bytes: number } | null;
-      jobs: Array<{ job: string; startedAt: string; rows: number; error: string | null }>;
-    }>('/v1/status');
-    if (writeStructured(context, status)) return;
-    context.out(
-      `whochanged ${status.version} at ${context.client.url}, roles ${status.roles.join(', ')}, spool ${status.spool?.bytes ?? '-'} bytes\n\n`,
-    );
-    writeTable(context, status.jobs, [
-      { head: 'JOB', value: (row) => row.job },
-      { head: 'LAST RUN', value: (row) => `${age(row.startedAt, context.view.now)} ago` },
-      { head: 'ROWS', value: (row) => String(row.rows) },
-      { head: 'ERROR', value: (row) => row.error ?? '', flexible: true },
-    ]);
-  });
 }
 
 function exportCommand(program: Command): void {

@@ -31,7 +31,12 @@ export function parseProofFile(text: string): ProofFile {
   const lines = text.slice(0, end).split('\n');
   if (lines.shift() !== HEAD) throw new NoteError(`line 1: expected ${HEAD}`);
   let extra: Buffer | undefined;
-  if (lines[0]?.startsWith('extra ')) extra = Buffer.from(lines.shift()!.slice('extra '.length), 'base64');
+  if (lines[0]?.startsWith('extra ')) {
+    const base64 = lines.shift()!.slice('extra '.length);
+    extra = Buffer.from(base64, 'base64');
+    // Node reads over what is no base64: the same bytes must have one text only.
+    if (extra.toString('base64') !== base64) throw new NoteError('line 2: expected "extra BASE64"');
+  }
   const index = /^index (0|[1-9]\d{0,15})$/.exec(lines.shift() ?? '')?.[1];
   if (index === undefined) throw new NoteError(`line ${extra ? 3 : 2}: expected "index N"`);
   const hashes = lines.map((line, i) => {

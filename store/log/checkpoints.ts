@@ -55,17 +55,43 @@ export async function findLatestCheckpoint(client: Queryable): Promise<StoredChe
   return rows[0] && storedCheckpoint(rows[0]);
 }
 
-/** Every checkpoint, in the order of size, from one size on. */
+/** Every checkpoint in the order of size, and of the time of signing where a size was signed twice, behind one of them. */
 export async function findCheckpoints(
   client: Queryable,
-  fromSize: number,
+  after: Pick<StoredCheckpoint, 'size' | 'signedAt'> | undefined,
   limit: number,
 ): Promise<StoredCheckpoint[]> {
   const { rows } = await client.query<CheckpointRow>(
-    `select ${CHECKPOINT_COLUMNS} from log_checkpoints where size >= $1 order by size, signed_at limit $2`,
-    [fromSize, limit],
+    `select ${CHECKPOINT_COLUMNS} from log_checkpoints where (size, signed_at) > ($1, $2) order by size, signed_at limit $3`,
+    [after?.size ?? -1, after?.signedAt ?? '-infinity', limit],
   );
   return rows.map(storedCheckpoint);
+}
+
+/** How far the log has come, been signed, and been brought where the database can't reach it. */
+export interface LogStatus {
+  /** Leaves. */
+  size: number;
+  signed: StoredCheckpoint | undefined;
+  /** The newest that was copied. */
+  copied: StoredCheckpoint | undefined;
+  /** Why the newest could not be copied, the last time that it was tried. */
+  copyError: string | null;
+}
+
+export async function findLogStatus(client: Queryable): Promise<LogStatus> {
+  const { rows } = await client.query<CheckpointRow & { copy_error: string | null }>(
+    `(select ${CHECKPOINT_COLUMNS}, copy_error from log_checkpoints order by size desc, signed_at desc limit 1)
+     union all
+     (select ${CHECKPOINT_COLUMNS}, copy_error from log_checkpoints where copied_at is not null order by size desc, signed_at desc limit 1)`,
+  );
+  const copied = rows.find((row) => row.copied_at !== null);
+  return {
+    size: await readLogSize(client),
+    signed: rows[0] && storedCheckpoint(rows[0]),
+    copied: copied && storedCheckpoint(copied),
+    copyError: rows[0]?.copy_error ?? null,
+  };
 }
 
 export async function appendCheckpoint(

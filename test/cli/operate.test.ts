@@ -112,7 +112,7 @@ describe.concurrent('the state of the server and of the evidence', () => {
   it('is told by status, events, event and findings', async ({ expect }) => {
     const status = await api.cli(['status']);
     expect(status.stdout).toMatch(
-      /^whochanged \d+\.\d+\.\d+ at http:\S+, roles ingest, api, jobs, spool 0 bytes\n\nJOB /,
+      /^whochanged \d+\.\d+\.\d+ at http:\S+, roles ingest, api, jobs, spool 0 bytes\nproof log: \d+ leaves, .*\n\nJOB /,
     );
     const events = await api.cli(['events', '--utc'], { COLUMNS: '160' });
     expect(events.stdout).toMatch(

@@ -136,6 +136,44 @@ describe('a whole ledger', () => {
     expect(checked).toMatchObject({ code: 0, output: expect.stringMatching(/it holds\n$/) });
   });
 
+  it('tells by `status` how far it is signed, and whether a copy is locked', async () => {
+    const line = async () => (await api.cli(['status'])).stdout.split('\n')[1];
+    expect(await line()).toMatch(
+      /^proof log: \d+ leaves, \d+ signed \S+ ago; no checkpoint copied elsewhere$/,
+    );
+    const newest = `(select max(size) from log_checkpoints)`;
+    await api.query(`update log_checkpoints set copied_at = now() where size = ${newest}`);
+    expect(await line()).toMatch(/the checkpoint of \d+ copied \S+ ago, not locked: it can be deleted$/);
+    await api.query(
+      `update log_checkpoints set locked_until = now() + interval '1 year' where size = ${newest}`,
+    );
+    expect(await line()).toMatch(/the checkpoint of \d+ copied \S+ ago, locked until 20\S+Z$/);
+    await api.query(
+      `update log_checkpoints set locked_until = '2026-01-01T00:00:00Z' where size = ${newest}`,
+    );
+    expect(await line()).toMatch(/, its lock ended at 2026-01-01T00:00:00/);
+    await api.query('update log_checkpoints set copied_at = null, locked_until = null');
+  });
+
+  it('gives every checkpoint once, page by page, also where one size was signed twice', async () => {
+    await api.query(
+      `insert into log_checkpoints (size, signed_at, root, note)
+       select size, signed_at + interval '1 second', root, note from log_checkpoints order by size limit 1`,
+    );
+    const { rows } = (await api.query('select count(*)::int as count from log_checkpoints')) as {
+      rows: Array<{ count: number }>;
+    };
+    const seen: string[] = [];
+    let cursor = '';
+    do {
+      const { json } = await ask(api, `/v1/log/checkpoints?limit=1${cursor && `&cursor=${cursor}`}`);
+      for (const { size, signedAt } of json.items) seen.push(`${size} ${signedAt}`);
+      cursor = json.next && encodeURIComponent(json.next);
+    } while (cursor && seen.length < 100);
+    expect(seen).toHaveLength(rows[0]!.count);
+    expect(new Set(seen).size).toBe(rows[0]!.count);
+  });
+
   it('does not once somebody has altered it, and says where', async () => {
     await api.query(`update users set username = 'eve@example.com'`);
     const asked = await api.cli(['verify-log']);

@@ -86,7 +86,7 @@ beforeAll(async () => {
     expect((await receiver.post(eventList(items))).status).toBe(200);
     await signTree();
   }
-  copies = (await findCheckpoints(receiver.database.pool, 0, 100)).map((checkpoint) => checkpoint.note);
+  copies = (await findCheckpoints(receiver.database.pool, undefined, 100)).map((checkpoint) => checkpoint.note);
 });
 afterAll(() => receiver.stop());
 
@@ -118,7 +118,7 @@ describe('an untouched ledger', () => {
   });
 
   it('proves that every checkpoint is a beginning of the newest', async () => {
-    const checkpoints = await findCheckpoints(receiver.database.pool, 0, 100);
+    const checkpoints = await findCheckpoints(receiver.database.pool, undefined, 100);
     const head = await readTreeHead(receiver.database.pool);
     for (const { size, root } of checkpoints) {
       const proof = await proveConsistency(receiver.database.pool, size, head.size);
