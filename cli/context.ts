@@ -1,7 +1,7 @@
-import { stringify } from 'yaml';
 import { Client } from './client.js';
 import { type ConnectionFlags, clientOptions } from './credentials.js';
 import { CliError, EXIT } from './exit.js';
+import { yaml } from './on-demand.js';
 import type { View } from './render/changes.js';
 import { colorsFor } from './render/colors.js';
 import { rowsCsv } from './render/csv.js';
@@ -81,7 +81,7 @@ export function writeStructured(
       context.out(`${JSON.stringify(value, null, 2)}\n`);
       return true;
     case 'yaml':
-      context.out(stringify(value, { lineWidth: 0 }));
+      context.out(yaml().stringify(value, { lineWidth: 0 }));
       return true;
     case 'ndjson':
       for (const item of items ?? [value]) context.out(`${JSON.stringify(item)}\n`);

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { type CsvError, parse } from 'csv-parse/sync';
+import type { CsvError } from 'csv-parse/sync';
 import { CliError, EXIT } from './exit.js';
+import { csv } from './on-demand.js';
 
 /** Under what name the systems' own answers hold their list. */
 const LISTS = ['items', 'result', 'issues', 'records', 'approvals', 'tickets'];
@@ -56,7 +57,7 @@ function readCsv(file: string, text: string): RecordsFile {
   const lines: number[] = [];
   let items: unknown[];
   try {
-    items = parse(text, {
+    items = csv().parse(text, {
       columns: true,
       trim: true,
       skip_empty_lines: true,

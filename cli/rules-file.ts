@@ -1,10 +1,10 @@
 import { dirname, resolve } from 'node:path';
-import { parseAllDocuments } from 'yaml';
 import { readFalcoRules } from '../core/alerts/falco.js';
 import { Unsupported } from '../core/alerts/matchable.js';
 import { namedFiles, readAlerts } from '../core/alerts/read-alerts.js';
 import { readSigmaRule } from '../core/alerts/sigma.js';
 import { formatPolicyPath } from '../core/verdict/policy-shape.js';
+import { yaml } from './on-demand.js';
 
 /** What a file of rules holds: those that can be used, and why others can't. */
 export interface RulesFile {
@@ -22,7 +22,7 @@ const OWN_KEYS = ['rules', 'receivers', 'builtIn', 'sigma', 'falco'];
 export function readRulesFile(text: string, readOther: (name: string) => string): RulesFile {
   const found: RulesFile = { rules: [], problems: [] };
   const falco: unknown[] = [];
-  for (const [i, document] of parseAllDocuments(text).entries()) {
+  for (const [i, document] of yaml().parseAllDocuments(text).entries()) {
     const [error] = document.errors;
     if (error) {
       const line = error.linePos?.[0].line ?? 1;
@@ -51,10 +51,12 @@ export function isOwn(value: unknown): boolean {
 
 /** The documents of a file that can be parsed. */
 export function documentsOf(text: string): unknown[] {
-  return parseAllDocuments(text).flatMap((document) => {
-    const value: unknown = document.errors.length > 0 ? null : document.toJS();
-    return value === null ? [] : [value];
-  });
+  return yaml()
+    .parseAllDocuments(text)
+    .flatMap((document) => {
+      const value: unknown = document.errors.length > 0 ? null : document.toJS();
+      return value === null ? [] : [value];
+    });
 }
 
 /** Reads files beside another one. */

@@ -1,4 +1,4 @@
-import { isNode, LineCounter, parseDocument } from 'yaml';
+import { yaml } from './on-demand.js';
 
 /** What is wrong, and where: a path of keys and places in lists. */
 export interface YamlProblem {
@@ -11,6 +11,7 @@ export function readYaml<T>(
   text: string,
   validate: (value: unknown) => { result: T; problems: YamlProblem[] },
 ): { result: T | undefined; problems: string[] } {
+  const { isNode, LineCounter, parseDocument } = yaml();
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines });
   const wrong = document.errors.map(

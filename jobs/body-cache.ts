@@ -1,6 +1,6 @@
 import { BodyCache, ParsedBodies } from '../store/body-cache.js';
 
-const BODY_CACHE_BYTES = 16 * 1024 * 1024;
+const BODY_CACHE_BYTES = 8 * 1024 * 1024;
 
 /**
  * Bodies for jobs. Attribution, links, verdicts and alerts look at the same changes soon after one another, so a process

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { stringify } from 'yaml';
 import type { ChangedVerdict, PolicyTestLine, PolicyTestSummary } from '../../core/verdict/policy-test.js';
 import { collect, createContext, type GlobalFlags, timeOption, writeStructured } from '../context.js';
 import { examples } from '../examples.js';
 import { CliError, EXIT } from '../exit.js';
+import { yaml } from '../on-demand.js';
 import { renderTable } from '../render/table.js';
 import { clock, safe } from '../render/text.js';
 
@@ -38,7 +38,7 @@ function showCommand(policy: Command): void {
       context.err(
         `${safe(shown.version)}${shown.builtIn ? ', built in: WHOCHANGED_POLICY_FILE is not set' : ''}\n`,
       );
-      context.out(shown.text ?? stringify(shown.document, { lineWidth: 0 }));
+      context.out(shown.text ?? yaml().stringify(shown.document, { lineWidth: 0 }));
     },
   );
 }

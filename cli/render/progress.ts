@@ -1,4 +1,5 @@
-import { SingleBar } from 'cli-progress';
+import type { SingleBar } from 'cli-progress';
+import { bars } from '../on-demand.js';
 import { duration } from './text.js';
 
 /** Where nobody watches, a line is written so often. */
@@ -28,6 +29,7 @@ export class Progress {
     this.#out = out;
     this.#linedAt = Date.now();
     if (!out.isTTY) return;
+    const { SingleBar } = bars();
     this.#bar = new SingleBar({
       stream: out,
       format: `${label} [{bar}] {percentage}% {text}`,
