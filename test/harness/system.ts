@@ -22,8 +22,9 @@ export async function startSystem(
   dataDir: string,
   environment: Record<string, string> = {},
   from?: 'sources' | 'build',
+  flags: string[] = [],
 ): Promise<RunningSystem> {
-  const child = spawn(process.execPath, programArguments('main/main', from), {
+  const child = spawn(process.execPath, [...programArguments('main/main', from), ...flags], {
     cwd: ROOT,
     env: {
       ...process.env,

@@ -16,6 +16,25 @@ app.kubernetes.io/component: {{ .role }}
 {{ printf "%s-%s" .root.Release.Name .role | trunc 52 | trimSuffix "-" }}
 {{- end }}
 
+{{/* Values that are files, as what they are mounted in /etc/whochanged, and the variable that names them. */}}
+{{- define "whochanged.readFiles" -}}
+access: { file: access.yaml, variable: WHOCHANGED_ACCESS_FILE }
+alerts: { file: alerts.yaml, variable: WHOCHANGED_ALERTS_FILE }
+identities: { file: identities.yaml, variable: WHOCHANGED_IDENTITIES_FILE }
+policy: { file: policy.yaml, variable: WHOCHANGED_POLICY_FILE }
+redactionRules: { file: redaction-rules.yaml, variable: WHOCHANGED_REDACTION_RULES_FILE }
+reports: { file: reports.yaml, variable: WHOCHANGED_REPORTS_FILE }
+{{- end }}
+
+{{/* The data of the ConfigMap that holds them. */}}
+{{- define "whochanged.fileData" -}}
+{{- $data := deepCopy .Values.files -}}
+{{- range $value, $read := include "whochanged.readFiles" . | fromYaml -}}
+{{- with get $.Values $value }}{{ $_ := set $data $read.file . }}{{ end -}}
+{{- end -}}
+{{- toYaml $data -}}
+{{- end }}
+
 {{/* The pod of a role. Everything that is written lies under /data; the root file system is read-only. */}}
 {{- define "whochanged.pod" -}}
 {{- $values := .root.Values -}}
@@ -23,7 +42,7 @@ metadata:
   labels:
     {{- include "whochanged.labels" . | nindent 4 }}
   annotations:
-    checksum/files: {{ printf "%s%s%s%s" $values.policy $values.identities $values.alerts $values.redactionRules | sha256sum }}
+    checksum/files: {{ include "whochanged.fileData" .root | sha256sum }}
     {{- with $values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -83,17 +102,10 @@ spec:
         {{- if $values.secrets.credentials }}
         - { name: WHOCHANGED_CREDENTIALS_DIR, value: /credentials }
         {{- end }}
-        {{- if $values.policy }}
-        - { name: WHOCHANGED_POLICY_FILE, value: /etc/whochanged/policy.yaml }
+        {{- range $value, $read := include "whochanged.readFiles" . | fromYaml }}
+        {{- if get $values $value }}
+        - { name: {{ $read.variable }}, value: /etc/whochanged/{{ $read.file }} }
         {{- end }}
-        {{- if $values.identities }}
-        - { name: WHOCHANGED_IDENTITIES_FILE, value: /etc/whochanged/identities.yaml }
-        {{- end }}
-        {{- if $values.alerts }}
-        - { name: WHOCHANGED_ALERTS_FILE, value: /etc/whochanged/alerts.yaml }
-        {{- end }}
-        {{- if $values.redactionRules }}
-        - { name: WHOCHANGED_REDACTION_RULES_FILE, value: /etc/whochanged/redaction-rules.yaml }
         {{- end }}
         {{- range $name, $value := $values.config }}
         - { name: {{ $name }}, value: {{ $value | quote }} }
