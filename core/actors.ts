@@ -58,6 +58,17 @@ const CONTROL_PLANE_USERS = new Set([
   'system:kube-proxy',
 ]);
 
+const NODE = 'system:node:';
+
+/** The usernames of built-in controllers: these, and those that begin so. `builtInController` says the same of one. */
+export const BUILT_IN_CONTROLLERS: { names: readonly string[]; prefix: string } = {
+  names: [
+    ...CONTROL_PLANE_USERS,
+    ...[...CONTROLLER_ACCOUNTS].map((account) => `system:serviceaccount:kube-system:${account}`),
+  ],
+  prefix: NODE,
+};
+
 const SERVICE_ACCOUNT = /^system:serviceaccount:([^:]+):([^:]+)$/;
 
 /** Namespace and name of a service account user (k8s.io/apiserver/pkg/authentication/serviceaccount). */
@@ -69,7 +80,7 @@ export function serviceAccountOf(username: string): { namespace: string; name: s
 /** The built-in controller behind a username, such as `replicaset-controller`; undefined for everyone else. */
 export function builtInController(username: string): string | undefined {
   if (CONTROL_PLANE_USERS.has(username)) return username.slice('system:'.length);
-  if (username.startsWith('system:node:')) return 'kubelet';
+  if (username.startsWith(NODE)) return 'kubelet';
   const account = serviceAccountOf(username);
   return account?.namespace === 'kube-system' && CONTROLLER_ACCOUNTS.has(account.name)
     ? account.name

@@ -131,6 +131,15 @@ const FILTERS: Array<[query: string, of: 'visible' | 'everything', holds: (item:
   ['class=rejected', 'everything', (item) => item.class === 'rejected'],
   ['class=dry_run&class=no_op', 'everything', (item) => ['dry_run', 'no_op'].includes(item.class)],
   ['all=true&namespace=shop', 'everything', (item) => item.object.namespace === 'shop'],
+  ['all=true&namespace=doomed', 'everything', (item) => item.object.namespace === 'doomed'],
+  [
+    'class=derived&class=change&namespace=doomed&namespace=argocd&resource=cm',
+    'everything',
+    (item) =>
+      ['derived', 'change'].includes(item.class) &&
+      ['doomed', 'argocd'].includes(item.object.namespace ?? '') &&
+      item.object.resource === 'configmaps',
+  ],
   [
     'all=true&tool=kubectl&verb=create',
     'everything',
