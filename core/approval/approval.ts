@@ -60,6 +60,8 @@ export interface Demand {
   mergeBots: readonly string[];
   importedApprovals: readonly string[];
   robots: readonly RobotException[];
+  /** Where owners have to approve: the members of teams, by `@organisation/team` in lower case. */
+  codeOwners?: ReadonlyMap<string, readonly string[]>;
 }
 
 export interface RobotException {

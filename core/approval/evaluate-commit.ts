@@ -1,7 +1,7 @@
 import { formatMicros } from '../timestamp.js';
 import type { CommitApproval, Demand } from './approval.js';
 import { isAccount } from './contributors.js';
-import { bypassEvidence, evaluatePullRequest, HOUR } from './evaluate-pull-request.js';
+import { bypassEvidence, evaluatePullRequest, HOUR, ownersProblem } from './evaluate-pull-request.js';
 import type { CommitFacts, PullRequest } from './facts.js';
 import { distinct, type Judged, judgeImported } from './judge-review.js';
 import { accountOf, type SamePerson } from './same-person.js';
@@ -16,11 +16,10 @@ export function evaluateCommit(facts: CommitFacts, demand: Demand, samePerson: S
   const imported = importedJudgement(facts, demand, samePerson);
   const judged = facts.pullRequests
     .filter(({ pullRequest }) => isForBranch(pullRequest, demand.branch))
-    .map(({ pullRequest, equivalence }) =>
-      evaluatePullRequest(commit, pullRequest, equivalence, imported, demand, samePerson),
-    );
+    .map((told) => evaluatePullRequest(commit, told, imported, demand, samePerson));
   const elsewhere = facts.pullRequests.filter(({ pullRequest }) => !isForBranch(pullRequest, demand.branch));
-  const best = judged.sort((a, b) => rank(a) - rank(b))[0] ?? withoutPullRequest(facts, imported, demand);
+  const best =
+    judged.sort((a, b) => rank(a) - rank(b))[0] ?? withoutPullRequest(facts, imported, demand, samePerson);
   for (const { pullRequest } of elsewhere)
     best.evidence.push({
       kind: 'pull_request',
@@ -60,7 +59,12 @@ function afterSync(approval: CommitApproval, facts: CommitFacts, demand: Demand)
   return { ...rest, state: 'unknown', detail: `the repository's host was asked ${when}: ${approval.detail}` };
 }
 
-function withoutPullRequest(facts: CommitFacts, imported: Judged[], demand: Demand): CommitApproval {
+function withoutPullRequest(
+  facts: CommitFacts,
+  imported: Judged[],
+  demand: Demand,
+  samePerson: SamePerson,
+): CommitApproval {
   const { commit, bypass } = facts;
   const base = {
     repo: commit.repo,
@@ -69,7 +73,11 @@ function withoutPullRequest(facts: CommitFacts, imported: Judged[], demand: Dema
     evidence: imported.map((judged) => judged.evidence),
   };
   const good = imported.filter(({ fault }) => fault === undefined);
-  if (demand.approvals > 0 && good.length >= demand.approvals)
+  const enough = demand.approvals > 0 && good.length >= demand.approvals;
+  const givers = good.map(({ approver }) => approver);
+  const unowned = enough && ownersProblem(commit, facts.owners, givers, demand, samePerson);
+  if (unowned) return { ...base, state: unowned.state, detail: unowned.detail, ...unowned.more };
+  if (enough)
     return {
       ...base,
       state: 'approved',
@@ -82,7 +90,12 @@ function withoutPullRequest(facts: CommitFacts, imported: Judged[], demand: Dema
     ({ fault, at }) =>
       fault === undefined || (fault === 'late' && at - demand.deployedAt <= demand.graceHours * HOUR),
   );
-  if (demand.approvals > 0 && late.length >= demand.approvals)
+  const lateGivers = late.map(({ approver }) => approver);
+  if (
+    demand.approvals > 0 &&
+    late.length >= demand.approvals &&
+    !ownersProblem(commit, facts.owners, lateGivers, demand, samePerson)
+  )
     return {
       ...base,
       state: 'after_the_fact',

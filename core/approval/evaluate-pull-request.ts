@@ -1,8 +1,9 @@
 import { formatMicros } from '../timestamp.js';
 import type { CommitApproval, Demand, Evidence, UnapprovedReason } from './approval.js';
+import { ownerDemands, unmetDemand } from './code-owners.js';
 import { contributorsOf, soleAuthor } from './contributors.js';
 import { stancesAsOf } from './effective-reviews.js';
-import type { Commit, CommitFacts, Equivalence, PullRequest } from './facts.js';
+import type { Commit, CommitFacts, Equivalence, KnownOwners, Person, PullRequest } from './facts.js';
 import { distinct, type Judged, judgeReview } from './judge-review.js';
 import { accountOf, type SamePerson } from './same-person.js';
 
@@ -11,8 +12,7 @@ export const HOUR = 3_600 * 1e6;
 /** Whether a pull request approved its commit. `imported`: what other systems said of the commit. */
 export function evaluatePullRequest(
   commit: Commit,
-  pullRequest: PullRequest,
-  equivalence: Equivalence,
+  { pullRequest, equivalence, owners }: CommitFacts['pullRequests'][number],
   imported: Judged[],
   demand: Demand,
   samePerson: SamePerson,
@@ -73,6 +73,16 @@ export function evaluatePullRequest(
       demand.approvals === 0
         ? `#${pullRequest.number} was merged; no approval is asked for here`
         : `${approvers.join(', ')} approved #${pullRequest.number} on its final head before it was merged`;
+    const unowned =
+      isSame(equivalence) &&
+      ownersProblem(
+        commit,
+        owners,
+        good.map(({ approver }) => approver),
+        demand,
+        samePerson,
+      );
+    if (unowned) return result(unowned.state, unowned.detail, { ...unowned.more, approvers, evidence });
     if (isSame(equivalence))
       return result('approved', detail, { approvers, evidence, ...(withRobot && { robot: withRobot }) });
     if (equivalence.kind === 'different')
@@ -99,7 +109,15 @@ export function evaluatePullRequest(
     judgements.filter(({ fault }) => fault === undefined || fault === 'late'),
     samePerson,
   );
-  if (late.length >= demand.approvals && isSame(equivalence)) {
+  const owned = () =>
+    ownersProblem(
+      commit,
+      owners,
+      late.map(({ approver }) => approver),
+      demand,
+      samePerson,
+    ) === undefined;
+  if (late.length >= demand.approvals && isSame(equivalence) && owned()) {
     const at = late.map((judged) => judged.at).sort((a, b) => a - b)[demand.approvals - 1]!;
     const hours = (at - demand.deployedAt) / HOUR;
     if (hours <= demand.graceHours)
@@ -147,6 +165,37 @@ export function evaluatePullRequest(
       evidence: pullRequest.bypass ? [...evidence, bypassEvidence(commit.sha, pullRequest.bypass)] : evidence,
     },
   );
+}
+
+/** What is wrong with who approved, where owners of what a commit changes have to: none of them did, or it can't be told. */
+export function ownersProblem(
+  commit: Commit,
+  owners: KnownOwners | undefined,
+  approvers: readonly Person[],
+  { codeOwners: teams }: Demand,
+  samePerson: SamePerson,
+): { state: 'unapproved' | 'unknown'; detail: string; more: { reason?: UnapprovedReason } } | undefined {
+  if (!teams) return undefined;
+  if (!owners || 'unknown' in owners)
+    return {
+      state: 'unknown',
+      detail: `who owns what it changes can't be told: ${owners ? owners.unknown : 'no mirror was asked'}`,
+      more: {},
+    };
+  if (!owners.file) return undefined;
+  const { path, text } = owners.file;
+  const unmet = unmetDemand(ownerDemands(text, commit.changedPaths), approvers, teams, samePerson);
+  if (!unmet) return undefined;
+  const { demand, certain } = unmet;
+  const whom = `${demand.approvals > 1 ? `${demand.approvals} of ` : ''}${demand.owners.join(', ')}`;
+  const asks = `${path} at ${owners.at.slice(0, 12)} gives ${demand.path} to ${whom}`;
+  return certain
+    ? {
+        state: 'unapproved',
+        detail: `${asks}, and too few of them approved it`,
+        more: { reason: 'unauthorised' },
+      }
+    : { state: 'unknown', detail: `${asks}; whether who approved it is among them is not known`, more: {} };
 }
 
 function isSame(equivalence: Equivalence): boolean {

@@ -4,6 +4,8 @@
  * the host doesn't tell.
  */
 
+import type { CodeOwnersFile } from './code-owners.js';
+
 /** Someone as a system names them; what belongs to one person is told by identities.ts, never guessed from alikeness. */
 export interface Person {
   name?: string;
@@ -99,11 +101,16 @@ export interface Equivalence {
   detail?: string;
 }
 
+/** Who owned what of a repository before something came in: no file says so, one does, or it can't be told why. */
+export type KnownOwners = { file: CodeOwnersFile | undefined; at: string } | { unknown: string };
+
 /** A commit with everything that its approval is judged from. */
 export interface CommitFacts {
   commit: Commit;
   /** The pull requests that brought it to the branch it is deployed from. Empty: it was pushed directly, as far as is known. */
-  pullRequests: Array<{ pullRequest: PullRequest; equivalence: Equivalence }>;
+  pullRequests: Array<{ pullRequest: PullRequest; equivalence: Equivalence; owners?: KnownOwners }>;
+  /** Who owned what before the commit, where no pull request brought it; undefined: not asked for. */
+  owners?: KnownOwners;
   /** A push to the branch that bypassed its rules. */
   bypass?: { actor: Person; at: number; rule: string };
   /** Approvals told by other systems (generic webhook, CSV). */

@@ -33,6 +33,7 @@ export function byApprovals(c: VerdictCase, environment: Environment): Verdict {
       mergeBots: policy.mergeBots,
       importedApprovals: policy.importedApprovals,
       robots: policy.robots,
+      ...(environment.codeOwners && { codeOwners: new Map(Object.entries(policy.teams ?? {})) }),
       ...branchOf(source),
     };
     for (const commit of commits) judged.push(evaluateCommit(commit, demand, c.samePerson));

@@ -37,6 +37,11 @@ export function environmentOf(
   );
 }
 
+/** Whether any environment asks for the owners of what is changed. */
+export function asksForOwners({ environments, fallback }: Policy): boolean {
+  return [fallback, ...environments].some(({ codeOwners }) => codeOwners === true);
+}
+
 /** The registered actor behind an authenticated user. Who is impersonated doesn't count: anyone might impersonate. */
 export function actorOf(policy: Policy, user: UserInfo): RegisteredActor | undefined {
   return policy.actors.find(

@@ -102,6 +102,10 @@ export class Shape {
     return found.filter((word): word is T => (words as readonly string[]).includes(word));
   }
 
+  keys(): string[] {
+    return Object.keys(this.#value);
+  }
+
   textMap(key: string, example: string): Record<string, string> {
     const value = this.#value[key];
     if (value === undefined || value === null) return {};

@@ -22,6 +22,8 @@ export interface Policy {
   /** Chart repositories and registries whose content is taken without a commit of ours behind it. */
   trustedSources: string[];
   signers: Signer[];
+  /** Members of teams that own code, by logins or addresses; left out: none are declared. */
+  teams?: Record<string, string[]>;
 }
 
 export const PERMISSIONS = ['none', 'read', 'triage', 'write', 'maintain', 'admin'] as const;
@@ -44,6 +46,8 @@ export interface Environment {
   changeTicket: TicketRule | undefined;
   /** When changes may be made, in UTC; none: always. */
   changeWindows: ChangeWindow[];
+  /** Whether owners of what is changed (CODEOWNERS) have to be among those who approve it; left out: no. */
+  codeOwners?: true;
 }
 
 export interface TicketRule {

@@ -34,6 +34,7 @@ export function readPolicy(document: unknown): { policy: Policy } | { problems: 
     'importedApprovals',
     'trustedSources',
     'signers',
+    'teams',
   ]);
   const name = root.text('name', { required: true, example: 'production-2026-03' });
   if (name !== '' && !/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name))
@@ -56,6 +57,7 @@ export function readPolicy(document: unknown): { policy: Policy } | { problems: 
     importedApprovals: root.texts('importedApprovals', { example: "['webhook change-board']" }),
     trustedSources: root.texts('trustedSources', { example: "['https://charts.example.com/*']" }),
     signers: root.list('signers').map(signer),
+    ...(root.has('teams') && { teams: teamsOf(root) }),
   };
   return problems.length > 0 ? { problems } : { policy };
 }
@@ -65,6 +67,7 @@ function environment(shape: Shape, base: Environment, named: boolean): Environme
     ...(named ? ['name', 'clusters', 'namespaces', 'labels'] : []),
     'approvals',
     'permission',
+    'codeOwners',
     'graceHours',
     'finalizeAfterMinutes',
     'changeTicket',
@@ -90,7 +93,22 @@ function environment(shape: Shape, base: Environment, named: boolean): Environme
     changeWindows: shape.has('changeWindows')
       ? shape.list('changeWindows').map(changeWindow)
       : base.changeWindows,
+    ...(shape.flag('codeOwners', base.codeOwners ?? false) && { codeOwners: true as const }),
   };
+}
+
+const TEAM = /^@[^\s/@]+\/[^\s@]+$/;
+
+/** Teams as CODEOWNERS names them, each with its members. */
+function teamsOf(root: Shape): Record<string, string[]> {
+  const shape = root.map('teams');
+  const teams: Record<string, string[]> = {};
+  for (const name of shape?.keys() ?? []) {
+    if (!TEAM.test(name))
+      shape!.problem(name, 'is no team', '@ORGANISATION/TEAM', "'@acme/platform': [alice, bob]");
+    teams[name.toLowerCase()] = shape!.texts(name, { example: '[alice, bob@example.com]' });
+  }
+  return teams;
 }
 
 function ticketRule(shape: Shape): TicketRule {

@@ -6,6 +6,7 @@ import { assertSha } from './content.js';
 import { recomputeEquivalence } from './equivalence.js';
 import { mirrorFolder } from './mirror.js';
 import { ObjectReaders } from './object-readers.js';
+import { readOwners } from './owners.js';
 import { plainEquivalence } from './plain-merge.js';
 import { type ManifestRedaction, Manifests, type MirrorPlace } from './render.js';
 import { type ProgramPaths, RenderPrograms } from './render-programs.js';
@@ -64,6 +65,16 @@ export function gitAnswers(
         return plain ?? (await recomputeEquivalence(folder, merged));
       } catch (error) {
         return { kind: 'unknown', detail: `git could not tell: ${(error as Error).message.slice(0, 200)}` };
+      }
+    },
+    owners: async (repo, revision) => {
+      const mirror = await mirrorOf(repo);
+      const objects = mirror && readers.of(mirror.folder);
+      if (!objects) return { unknown: `there is no mirror of ${repo} here` };
+      try {
+        return await readOwners(objects, revision);
+      } catch (error) {
+        return { unknown: `git could not tell: ${(error as Error).message.slice(0, 200)}` };
       }
     },
     manifests,

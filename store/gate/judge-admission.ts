@@ -8,7 +8,12 @@ import type { LinkDecision, LinkedSource, Subject } from '../../core/links/link.
 import { placeOf, type Sync } from '../../core/links/sync.js';
 import { trackingsOf } from '../../core/links/tracking.js';
 import type { Policy, PolicyVersion } from '../../core/verdict/policy.js';
-import { actorOf, breakGlassIdentity, environmentOf } from '../../core/verdict/policy-match.js';
+import {
+  actorOf,
+  asksForOwners,
+  breakGlassIdentity,
+  environmentOf,
+} from '../../core/verdict/policy-match.js';
 import { systemWrite } from '../../core/verdict/system-writes.js';
 import { excludedReason, type Verdict } from '../../core/verdict/verdict.js';
 import type { GitAnswers } from '../verdicts/commit-facts.js';
@@ -61,7 +66,11 @@ export class AdmissionJudge {
       if (source.sha === undefined) continue;
       const whole = { ...source, sha: source.sha };
       const previous = await this.#previous(subject, clusterID, selected!.syncID, whole);
-      sources.push(await this.#standings.commitsOf(this.#connect, whole, previous, subject.at));
+      sources.push(
+        await this.#standings.commitsOf(this.#connect, whole, previous, subject.at, {
+          owners: asksForOwners(policy.policy),
+        }),
+      );
     }
     return evaluateUpcoming({
       subject,

@@ -36,16 +36,20 @@ export class Standings {
     this.#tickets = new Remembered(rememberMs);
   }
 
-  /** The commits of one source since what was there before, with the times as of which they are judged. */
+  /**
+   * The commits of one source since what was there before, with the times as of which they are judged.
+   * @param wanted `owners`: whether the policy asks for the owners of what is changed
+   */
   async commitsOf(
     connect: <T>(work: (client: ClientBase) => Promise<T>) => Promise<T>,
     source: LinkedSource & { sha: string },
     previous: string | undefined,
     now: number,
+    wanted: { owners: boolean },
   ): Promise<UpcomingCommits> {
     const question = { repository: source.repository, previous, sha: source.sha, path: pathOf(source.path) };
-    const standing = await this.#standings.get(JSON.stringify(question), () =>
-      connect((client) => this.#find(client, question)),
+    const standing = await this.#standings.get(JSON.stringify([question, wanted]), () =>
+      connect((client) => this.#find(client, question, wanted)),
     );
     return {
       source,
@@ -67,10 +71,10 @@ export class Standings {
     );
   }
 
-  async #find(client: ClientBase, question: RangeQuestion): Promise<Standing> {
+  async #find(client: ClientBase, question: RangeQuestion, wanted: { owners: boolean }): Promise<Standing> {
     const repositories = await Repositories.load(client);
     const range = (await findRanges(client, [question], repositories, this.#graphs)).get(rangeID(question))!;
-    const facts = await findCommitFacts(client, range.commits, this.#git, this.#graphs);
+    const facts = await findCommitFacts(client, range.commits, this.#git, this.#graphs, wanted);
     return {
       facts: range.commits.map((commit) => facts.get(commitKey(commit))!),
       indexedAt: range.repo ? await lastIndexed(client, range.repo.id, question.sha) : 0,

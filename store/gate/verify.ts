@@ -4,7 +4,7 @@ import { evaluateUpcoming } from '../../core/gate/as-of.js';
 import { millisOfID } from '../../core/identity.js';
 import type { Link, LinkedSource, Subject } from '../../core/links/link.js';
 import type { Environment, Policy, PolicyVersion } from '../../core/verdict/policy.js';
-import { environmentOf } from '../../core/verdict/policy-match.js';
+import { asksForOwners, environmentOf } from '../../core/verdict/policy-match.js';
 import type { Verdict } from '../../core/verdict/verdict.js';
 import { findImageCommits } from './image-commits.js';
 import type { GateMeans } from './judge-admission.js';
@@ -47,7 +47,9 @@ export async function verifyCommits(
     const sources = [];
     for (const question of questions)
       sources.push(
-        await standings.commitsOf((work) => work(client), sourceOf(question), question.previous, now),
+        await standings.commitsOf((work) => work(client), sourceOf(question), question.previous, now, {
+          owners: asksForOwners(policy.policy),
+        }),
       );
     const environment = policy.policy.fallback;
     const selected: Link = { ...link, strength: 'exact', sources: sources.map(({ source }) => source) };

@@ -1,5 +1,12 @@
 import type { ClientBase } from 'pg';
-import type { Commit, CommitFacts, Equivalence, MergeMethod } from '../../core/approval/facts.js';
+import type {
+  Commit,
+  CommitFacts,
+  Equivalence,
+  KnownOwners,
+  MergeMethod,
+  PullRequest,
+} from '../../core/approval/facts.js';
 import type { JsonObject } from '../../core/audit-event.js';
 import type { CommitGraph } from '../../core/git/commit-graph.js';
 import type { SourceReading } from '../../core/links/source-reading.js';
@@ -28,6 +35,8 @@ export interface GitAnswers {
     object: { group: string; kind: string; namespace: string; name: string },
     reading?: SourceReading,
   ): Promise<FoundManifest | undefined>;
+  /** Who owned what at a revision, told as git tells revisions (`SHA~2`). */
+  owners(repo: string, revision: string): Promise<KnownOwners>;
   /** All manifests that the engine makes of a path of a revision, redacted as bodies of events are. */
   manifests(repo: string, sha: string, path: string, reading: SourceReading): Promise<RenderedManifests>;
 }
@@ -44,12 +53,16 @@ export type RenderedManifests =
 
 const NO_MIRROR: Equivalence = { kind: 'unknown', detail: 'no mirror of the repository is at hand' };
 
-/** Commits with everything that their approval is judged from, by `repo sha` (commitKey). */
+/**
+ * Commits with everything that their approval is judged from, by `repo sha` (commitKey).
+ * @param wanted `owners`: whether the policy asks for the owners of what is changed
+ */
 export async function findCommitFacts(
   client: ClientBase,
   commits: readonly Commit[],
   git: GitAnswers | undefined,
   graphs?: Graphs,
+  wanted: { owners: boolean } = { owners: false },
 ): Promise<Map<string, CommitFacts>> {
   const told = await findCommitApprovals(
     client,
@@ -69,6 +82,7 @@ export async function findCommitFacts(
           method: pr.mergeMethod,
         });
   const equivalences = await findEquivalences(client, [...merges.values()], git, graphs);
+  const owners = wanted.owners ? await findOwners(commits, told, git) : undefined;
   return new Map(
     commits.map((commit): [string, CommitFacts] => {
       const facts = told.get(commitKey(commit))!;
@@ -82,7 +96,9 @@ export async function findCommitFacts(
               pullRequest.mergeSha === undefined
                 ? { kind: 'unknown', detail: 'the host tells no merged commit' }
                 : equivalences.get(mergeKey(pullRequest.repo, pullRequest.headSha, pullRequest.mergeSha))!,
+            ...ownersOf(owners, pullRequest.repo, beforeMerge(pullRequest)),
           })),
+          ...ownersOf(owners, commit.repo, `${commit.sha}~1`),
           ...(facts.bypass && { bypass: facts.bypass }),
           approvals: facts.approvals,
           ...(facts.hostSyncedAt !== undefined && { hostSyncedAt: facts.hostSyncedAt }),
@@ -90,6 +106,45 @@ export async function findCommitFacts(
       ];
     }),
   );
+}
+
+/** What a pull request was merged onto; of a rebase that lies below all that it became. */
+function beforeMerge({ mergeSha, mergeMethod, commits }: PullRequest): string | undefined {
+  const many = mergeMethod === 'rebase' || mergeMethod === 'fast_forward';
+  return mergeSha && `${mergeSha}~${many ? Math.max(1, commits.length) : 1}`;
+}
+
+type Owners = Map<string, KnownOwners>;
+
+function ownersOf(
+  owners: Owners | undefined,
+  repo: string,
+  revision: string | undefined,
+): { owners?: KnownOwners } {
+  const known = revision === undefined ? undefined : owners?.get(`${repo} ${revision}`);
+  return known ? { owners: known } : {};
+}
+
+/** Who owned what before each commit and each merge, by repository and revision. */
+async function findOwners(
+  commits: readonly Commit[],
+  told: Awaited<ReturnType<typeof findCommitApprovals>>,
+  git: GitAnswers | undefined,
+): Promise<Owners> {
+  const owners: Owners = new Map();
+  const asked = [
+    ...commits.map(({ repo, sha }) => ({ repo, revision: `${sha}~1` as string | undefined })),
+    ...[...told.values()].flatMap(({ pullRequests }) =>
+      pullRequests.map((pr) => ({ repo: pr.repo, revision: beforeMerge(pr) })),
+    ),
+  ];
+  for (const { repo, revision } of asked)
+    if (revision !== undefined && !owners.has(`${repo} ${revision}`))
+      owners.set(
+        `${repo} ${revision}`,
+        git ? await git.owners(repo, revision) : { unknown: 'no mirror of the repository is at hand' },
+      );
+  return owners;
 }
 
 function mergeKey(repo: string, head: string, merge: string): string {

@@ -6,7 +6,7 @@ import type { LinkDecision, LinkedSource } from '../../core/links/link.js';
 import type { AdmissionMutation } from '../../core/manifest/admission.js';
 import { evaluate } from '../../core/verdict/evaluate.js';
 import type { Policy, PolicyVersion } from '../../core/verdict/policy.js';
-import { environmentOf } from '../../core/verdict/policy-match.js';
+import { asksForOwners, environmentOf } from '../../core/verdict/policy-match.js';
 import type { Verdict } from '../../core/verdict/verdict.js';
 import type { SourceCommits } from '../../core/verdict/verdict-case.js';
 import type { BodyCache } from '../body-cache.js';
@@ -108,7 +108,9 @@ export async function gatherCases(
       own.map((commit) => [commitKey(commit), commit] as const),
     ),
   );
-  const facts = await findCommitFacts(client, [...commits.values()], bench.git, bench.graphs);
+  const facts = await findCommitFacts(client, [...commits.values()], bench.git, bench.graphs, {
+    owners: asksForOwners(policy),
+  });
   const tickets = await ticketsFor(client, cases, policy);
   const deployed = await deployedSources(client, clusterID, cases);
   const mutations = await findMutations(

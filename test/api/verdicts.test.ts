@@ -194,7 +194,10 @@ describe('the policy', () => {
       method: 'POST',
       body: { text: readShared('policy.yaml') },
     });
-    expect(good.json).toMatchObject({ name: 'golden-scenarios', environments: ['ticketed', 'default'] });
+    expect(good.json).toMatchObject({
+      name: 'golden-scenarios',
+      environments: ['ticketed', 'owned', 'default'],
+    });
     const example = readFileSync(join(import.meta.dirname, '../../deploy/policy.example.yaml'), 'utf8');
     const checked = await ask(api, '/v1/policy/check', { method: 'POST', body: { text: example } });
     expect(checked.json).toMatchObject({ name: 'acme-2026-03', environments: ['production', 'default'] });

@@ -54,6 +54,11 @@ it.each<[string, unknown, string[]]>([
     ["actors[0].session.pattern can't be used: it names neither sha nor run"],
   ],
   [
+    'a team without its organisation',
+    { name: 'a', teams: { platform: ['alice'] } },
+    ['teams.platform is no team'],
+  ],
+  [
     'a window that never opens',
     { name: 'a', default: { changeWindows: [{ from: '10:00', until: '09:00' }] } },
     ['default.changeWindows[0].until is not after from'],
