@@ -1,9 +1,10 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Pool } from 'pg';
-import type { AccessEvent } from '../core/access/access-event.js';
+import { type AccessEvent, BEGUN } from '../core/access/access-event.js';
 import { roleAnywhere } from '../core/access/grants.js';
 import { WhochangedError } from '../core/errors.js';
 import { appendAccessEvents, MAX_ACCESS_EVENTS } from '../store/access-events.js';
+import { askedOf } from './asked.js';
 
 const MAX_TARGET = 2000;
 /** Whether somebody asked of it is nobody's business: probes, and the description of the API. */
@@ -51,31 +52,39 @@ class AccessLog {
   }
 }
 
+/** Methods that change nothing (RFC 9110, section 9.2.1). */
+const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
+
 /**
- * Records every request to the API before it is answered: what can't be recorded is not answered. Then ends the
- * tenant's transaction, if there was one.
+ * Records every request to the API before it is answered, and one that may change something before it is carried out too:
+ * what can't be recorded is neither done nor answered. Then ends the tenant's transaction, if there was one.
  */
 export function recordAccess(server: FastifyInstance, pool: Pool): void {
   const log = new AccessLog(pool);
   server.decorateRequest('tenant', undefined);
+  const record = async (event: AccessEvent, otherwise: string) => {
+    try {
+      await log.append(event);
+    } catch (cause) {
+      throw new WhochangedError('store_unavailable', `the request could not be recorded, ${otherwise}`, {
+        hint: 'try again; Postgres is away',
+        retryAfter: 5,
+        cause,
+      });
+    }
+  };
+  // The caller is known and the request valid. However it ends, and if this process does, that it was begun is known.
+  server.addHook('preHandler', async (request) => {
+    const route = request.routeOptions.url;
+    if (SAFE.has(request.method) || request.caller === undefined || route === undefined) return;
+    await record(accessEventOf(request, route, BEGUN), 'so nothing was done');
+  });
   server.addHook('onSend', async (request, reply, payload) => {
     const route = request.routeOptions.url;
     if (route === undefined || UNRECORDED.test(route) || reply.statusCode >= 500) return payload;
     // Whoever floods us with nothing to show must not fill the ledger; the failures before are in it.
     if (reply.statusCode === 429 && request.caller === undefined) return payload;
-    try {
-      await log.append(accessEventOf(request, reply, route));
-    } catch (cause) {
-      throw new WhochangedError(
-        'store_unavailable',
-        'the request could not be recorded, so it is not answered',
-        {
-          hint: 'try again; Postgres is away',
-          retryAfter: 5,
-          cause,
-        },
-      );
-    }
+    await record(accessEventOf(request, route, reply.statusCode), 'so it is not answered');
     return payload;
   });
   server.addHook('onResponse', async (request) => endTenant(request));
@@ -94,7 +103,7 @@ function union(bounds: ReadonlyArray<readonly string[] | null>): string[] | null
   return all.length === 0 || all.length < bounds.length ? null : [...new Set(all.flat())];
 }
 
-function accessEventOf(request: FastifyRequest, reply: FastifyReply, route: string): AccessEvent {
+function accessEventOf(request: FastifyRequest, route: string, status: number): AccessEvent {
   const { caller } = request;
   const grants = caller?.grants ?? [];
   return {
@@ -108,7 +117,8 @@ function accessEventOf(request: FastifyRequest, reply: FastifyReply, route: stri
     method: request.method,
     route,
     target: request.url.slice(0, MAX_TARGET).replaceAll('\0', ''),
-    status: reply.statusCode,
+    asked: SAFE.has(request.method) ? null : askedOf(request.body),
+    status,
     sourceIP: request.ip,
     requestID: String(request.id),
   };

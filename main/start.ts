@@ -29,6 +29,7 @@ import { startJobs } from './jobs-role.js';
 import { openPolicy } from './policy-file.js';
 import { loadRedaction, redactionID } from './redaction.js';
 import { buildServer } from './server.js';
+import { recordSettings, settingsFiles } from './settings-log.js';
 import { openStore } from './store-connection.js';
 import { openTls } from './tls.js';
 
@@ -112,6 +113,7 @@ export async function start(
       )
     : undefined;
 
+  const stopSettings = recordSettings(store.pool, settingsFiles(config), redaction.digest, log);
   const db = createKysely(store.pool);
   const deps: ApiDeps = {
     db,
@@ -192,6 +194,7 @@ export async function start(
       await Promise.all([http.close(), https.close()]);
       clearTimeout(last);
       tls.stop();
+      stopSettings();
       await gate?.stop();
       await ingest?.stop();
       await jobs?.stop();

@@ -21,17 +21,17 @@ export async function appendAccessEvents(pool: Pool, events: readonly AccessEven
     await client.query({
       name: 'append-access-events',
       text: `insert into access_events (seq, at, caller, caller_kind, role, clusters, namespaces, method, route, target,
-               status, source_ip, request_id, digest, grants)
+               status, source_ip, request_id, digest, grants, asked)
              select $1 + i - 1, e.at, e.caller, e.caller_kind, e.role,
                     case when e.clusters = '' then null else string_to_array(e.clusters, ',') end,
                     case when e.namespaces = '' then null else string_to_array(e.namespaces, ',') end,
                     e.method, e.route, e.target, e.status, e.source_ip, e.request_id, e.digest,
-                    e.grants
+                    e.grants, e.asked
                from unnest($2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                            $9::text[], $10::text[], $11::smallint[], $12::text[], $13::text[], $14::bytea[],
-                           $15::jsonb[])
+                           $15::jsonb[], $16::jsonb[])
                  with ordinality as e (at, caller, caller_kind, role, clusters, namespaces, method, route, target, status,
-                                       source_ip, request_id, digest, grants, i)`,
+                                       source_ip, request_id, digest, grants, asked, i)`,
       values: [
         firstSeq,
         events.map((event) => formatMicros(event.at)),
@@ -48,6 +48,7 @@ export async function appendAccessEvents(pool: Pool, events: readonly AccessEven
         events.map((event) => event.requestID),
         digests,
         events.map((event) => event.grants && JSON.stringify(event.grants)),
+        events.map((event) => event.asked && JSON.stringify(event.asked)),
       ],
     });
     await appendPending(
@@ -98,6 +99,18 @@ export async function findAccessEvents(
   return query.execute();
 }
 
+/** The newest access event of a caller and a route. */
+export async function findLastAccess(
+  pool: Pick<Pool, 'query'>,
+  { caller, callerKind, route }: Pick<AccessEvent, 'caller' | 'callerKind' | 'route'>,
+): Promise<{ target: string } | undefined> {
+  const { rows } = await pool.query<{ target: string }>(
+    `select target from access_events where caller = $1 and caller_kind = $2 and route = $3 order by seq desc limit 1`,
+    [caller, callerKind, route],
+  );
+  return rows[0];
+}
+
 export async function findAccessEvent(db: Kysely<Database>, seq: string): Promise<AccessEvent | undefined> {
   const row = await db.selectFrom('access_events').selectAll().where('seq', '=', seq).executeTakeFirst();
   return row && accessEventOf(row);
@@ -116,6 +129,7 @@ export function accessEventOf(row: AccessEventTable): AccessEvent {
     method: row.method,
     route: row.route,
     target: row.target,
+    asked: row.asked,
     status: row.status,
     sourceIP: row.source_ip,
     requestID: row.request_id,

@@ -114,6 +114,7 @@ export interface AccessEventTable {
   method: string;
   route: string;
   target: string;
+  asked: Record<string, unknown> | null;
   status: number;
   source_ip: string;
   request_id: string;

@@ -13,6 +13,8 @@ export interface ProofResult {
   ok: boolean;
   /** What was proven, or why not, for a person. */
   lines: string[];
+  /** What the proof is of, where it holds. */
+  leaf?: Leaf;
 }
 
 /**
@@ -36,11 +38,11 @@ export async function verifyProof(
     `${leaf.type} ${leaf.seq} of ${leaf.cluster || 'the ledger'}, ${timeOf(leaf)}, is at place ${proof.index}`,
     `of the log ${checkpoint.origin}, signed at size ${checkpoint.size} by ${verdict.signedBy.join(', ')}`,
   ];
-  if (recordPath === undefined) return { ok: true, lines };
+  if (recordPath === undefined) return { ok: true, lines, leaf };
   const digest = DIGEST_OF[leaf.type](JSON.parse(await readFile(recordPath, 'utf8')));
   if (!digest.equals(leaf.digest))
     return { ok: false, lines: [...lines, `${recordPath} is not that record: its digest is another`] };
-  return { ok: true, lines: [...lines, `${recordPath} is that record`] };
+  return { ok: true, lines: [...lines, `${recordPath} is that record`], leaf };
 }
 
 function timeOf(leaf: Leaf): string {

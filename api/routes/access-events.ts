@@ -22,7 +22,12 @@ const AccessEventSchema = Type.Object({
   method: Type.String(),
   route: Type.String(),
   target: Type.String(),
-  status: Type.Integer(),
+  asked: Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()], {
+    description: 'of a request that changes something: what its body names',
+  }),
+  status: Type.Integer({
+    description: '100: it was begun; another event of the same requestID says what came of it',
+  }),
   sourceIP: Type.String(),
   requestID: Type.String(),
 });

@@ -4,7 +4,7 @@ import { includesRole, unboundedRole } from '../../core/access/grants.js';
 import { csvCells } from '../../core/csv.js';
 import { WhochangedError } from '../../core/errors.js';
 import { REPORT_COLUMNS } from '../../core/report/columns.js';
-import { CONTROLS, type Control, findControl, isOfChanges } from '../../core/report/controls.js';
+import { CONTROLS, type Control, findControl, isOfChanges, isProvable } from '../../core/report/controls.js';
 import { reportHtml } from '../../core/report/html.js';
 import { apiActivity } from '../../core/report/ocsf.js';
 import { oscalResults } from '../../core/report/oscal.js';
@@ -84,13 +84,17 @@ export function reportRoutes({ server, deps, auth }: Api): void {
         throw new WhochangedError('forbidden', `a report on ${control.id} takes the role admin`);
       const question = questionOf(control, query);
       const format = query.format ?? 'json';
-      if (!isOfChanges(control.population) && (format === 'ocsf' || format === 'proofs'))
+      if (format === 'ocsf' && !isOfChanges(control.population))
         throw new WhochangedError(
           'invalid_request',
           `format: the rows of ${control.id} are no requests to a cluster`,
-          {
-            hint: 'choose html, json, ndjson, csv or oscal',
-          },
+          { hint: 'choose html, json, ndjson, csv or oscal' },
+        );
+      if (format === 'proofs' && !isProvable(control.population))
+        throw new WhochangedError(
+          'invalid_request',
+          `format: the rows of ${control.id} are sources and gaps, which have no places in the proof log`,
+          { hint: 'choose html, json, ndjson, csv or oscal' },
         );
       reply.type(TYPES[format]);
       if (format === 'csv' || format === 'ocsf') {

@@ -114,7 +114,7 @@ function reportCommand(program: Command): void {
 }
 
 /** A path within a bundle: an id and a name, and nothing that leads out of the folder. */
-const BUNDLE_NAME = /^(?:[0-9a-f-]{36}\/)?[a-z]+\.(?:json|txt|tlog-proof)$/;
+const BUNDLE_NAME = /^(?:(?:[0-9a-f-]{36}|access-\d{1,15})\/)?[a-z]+\.(?:json|txt|tlog-proof)$/;
 
 async function writeBundle(
   context: Context,

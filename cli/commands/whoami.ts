@@ -21,6 +21,7 @@ const KINDS: Record<CallerKind, string> = {
   client_cert: 'a client certificate',
   service_account: 'the token of a service account',
   kubernetes_user: 'a token of a cluster',
+  system: 'nothing: it is the server itself',
   none: 'nothing',
 };
 

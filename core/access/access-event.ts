@@ -20,12 +20,26 @@ export interface AccessEvent {
   route: string;
   /** Path and query. */
   target: string;
+  /** Of a request that changes something, what its body asks for; null in others, and in events of before that was kept. */
+  asked: Record<string, unknown> | null;
+  /** `BEGUN` where what came of it is told by another event of the same request. */
   status: number;
   sourceIP: string;
   requestID: string;
 }
 
-/** What the proof log holds of an access event. Events of before grants were kept have a digest without them. */
-export function accessEventDigest({ grants, ...event }: AccessEvent): Buffer {
-  return sha256(canonicalJson({ ...event, at: formatMicros(event.at), ...(grants !== null && { grants }) }));
+/** The status of an event that says that a change is about to be made (HTTP: Continue). */
+export const BEGUN = 100;
+
+/** What the proof log holds of an access event. What events of before didn't keep is not in their digests. */
+export function accessEventDigest({ grants, asked, ...event }: AccessEvent): Buffer {
+  return sha256(
+    canonicalJson({
+      ...event,
+      at: formatMicros(event.at),
+      ...(grants !== null && { grants }),
+      // Exports of before have no such member.
+      ...(asked != null && { asked }),
+    }),
+  );
 }

@@ -13,6 +13,8 @@ export const CALLER_KINDS = [
   'client_cert',
   'service_account',
   'kubernetes_user',
+  // whochanged itself: a file of settings that it read
+  'system',
   'none',
 ] as const;
 export type CallerKind = (typeof CALLER_KINDS)[number];

@@ -26,6 +26,11 @@ export function isOfChanges(population: Population): population is ChangePopulat
   return population !== 'ledger_access' && population !== 'interruptions';
 }
 
+/** Whether each row is a record with a place in the proof log: sources and gaps have none. */
+export function isProvable(population: Population): boolean {
+  return population !== 'interruptions';
+}
+
 export interface Control {
   /** In URLs and on the command line. */
   id: string;

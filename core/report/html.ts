@@ -1,4 +1,4 @@
-import { isOfChanges } from './controls.js';
+import { isProvable } from './controls.js';
 import { gapText } from './gap.js';
 import { completenessStatement, type Report, type ReportRow } from './report.js';
 
@@ -40,7 +40,7 @@ ${report.counts.map(({ what, rows: count }) => `<tr><td>${text(what)}<td>${count
 <p>Drawn by the order of SHA-256(seed, NUL, id) with the seed <code>${text(report.sample.seed)}</code>: anyone draws the same again.</p>
 ${report.sample.rows.length === 0 ? '<p>The population is empty.</p>' : rows(report.sample.rows)}
 <h2>Proof</h2>
-<p>${isOfChanges(control.population) ? proofs(control.id) : 'The rows above are no changes; of requests to the ledger, the signed log holds each (<code>GET /v1/access-events</code>), of sources and gaps it does not.'}</p>
+<p>${isProvable(control.population) ? proofs(control.id) : 'The rows above are sources and gaps: the signed log holds none of them.'}</p>
 <section class="signoff">
 <h2>Sign-off</h2>
 <p>${text(`${control.framework} ${control.reference}`)}, ${text(report.since)} until ${text(report.until)}: population of ${report.rows},

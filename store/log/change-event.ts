@@ -15,3 +15,21 @@ export async function findTerminalEvent(
   );
   return rows[0]?.event_id;
 }
+
+/**
+ * The id of the event that told how a request ended which changed nothing: a read, a refusal. Undefined when there is none.
+ */
+export async function findEventOfRequest(
+  client: Pick<ClientBase, 'query'>,
+  requestID: string,
+): Promise<string | undefined> {
+  const millis = millisOfID(requestID);
+  const { rows } = await client.query<{ event_id: string }>(
+    `select (extract(epoch from at) * 1000000)::bigint || '-' || encode(digest, 'hex') || '-' || source_id as event_id
+       from events
+      where cluster_id in (select id from clusters) and request_id = $1 and at >= $2 and at < $3 and class <> 'stage'
+      order by stage_at desc limit 1`,
+    [requestID, new Date(millis).toISOString(), new Date(millis + 1).toISOString()],
+  );
+  return rows[0]?.event_id;
+}

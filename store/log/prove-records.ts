@@ -46,7 +46,13 @@ export function proveVerdict(
 }
 
 /** Proves an access event of this number. @throws WhochangedError as proveLeaf */
-export function proveAccessEvent(client: Queryable, seq: number, event: AccessEvent): Promise<Inclusion> {
+export function proveAccessEvent(
+  client: Queryable,
+  seq: number,
+  event: AccessEvent,
+  checkpoint?: StoredCheckpoint,
+): Promise<Inclusion> {
   const digest = accessEventDigest(event);
-  return proveLeaf(client, 0, { type: 'access', cluster: '', origin: '', seq, at: event.at, digest });
+  const leaf = { type: 'access' as const, cluster: '', origin: '', seq, at: event.at, digest };
+  return proveLeaf(client, 0, leaf, checkpoint);
 }

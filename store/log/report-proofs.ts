@@ -2,12 +2,13 @@ import type { Kysely } from 'kysely';
 import type { Pool } from 'pg';
 import { WhochangedError } from '../../core/errors.js';
 import type { Report } from '../../core/report/report.js';
+import { findAccessEvent } from '../access-events.js';
 import { findErasedParts, withErased } from '../erasures.js';
 import { findEvent, findRawEvent, recordOf } from '../queries/events.js';
 import type { Database } from '../schema.js';
-import { findTerminalEvent } from './change-event.js';
+import { findEventOfRequest, findTerminalEvent } from './change-event.js';
 import { findLatestCheckpoint, type StoredCheckpoint } from './checkpoints.js';
-import { proveEvent, proveVerdict } from './prove-records.js';
+import { proveAccessEvent, proveEvent, proveVerdict } from './prove-records.js';
 import { findVerdictRecord } from './verdict-records.js';
 
 /** A file of a bundle: its path within, and its text. */
@@ -18,8 +19,8 @@ export interface BundleFile {
 
 /**
  * The files by which an auditor checks a report without trusting the server: the report, the checkpoint, and of each row
- * that it tells (exceptions and sample) the event and the newest verdict with their inclusion proofs, all under that one
- * checkpoint. A row without a place under it yet is left out; whoever checks finds it missing.
+ * that it tells (exceptions and sample) the event and the newest verdict, or the access event, with their inclusion proofs,
+ * all under that one checkpoint. A row without a place under it yet is left out; whoever checks finds it missing.
  * @throws WhochangedError `conflict` before the first checkpoint
  */
 export async function* reportProofs(
@@ -32,7 +33,27 @@ export async function* reportProofs(
   yield { name: 'report.json', content: `${JSON.stringify(report, undefined, 1)}\n` };
   yield { name: 'checkpoint.txt', content: checkpoint.note };
   const ids = new Set([...report.exceptions, ...report.sample.rows].map(({ id }) => id));
-  for (const id of [...ids].sort()) yield* rowProofs(db, pool, id, checkpoint);
+  for (const id of [...ids].sort()) {
+    const seq = /^access-(\d+)$/.exec(id)?.[1];
+    if (seq !== undefined) yield* accessProofs(db, pool, seq, checkpoint);
+    // Gaps and sources have no leaves.
+    else if (REQUEST_ID.test(id)) yield* rowProofs(db, pool, id, checkpoint);
+  }
+}
+
+const REQUEST_ID = /^[0-9a-f-]{36}$/;
+
+async function* accessProofs(
+  db: Kysely<Database>,
+  pool: Pool,
+  seq: string,
+  checkpoint: StoredCheckpoint,
+): AsyncGenerator<BundleFile> {
+  const record = await findAccessEvent(db, seq);
+  const proof = record && (await proven(proveAccessEvent(pool, Number(seq), record, checkpoint)));
+  if (proof === undefined) return;
+  yield { name: `access-${seq}/access.tlog-proof`, content: proof };
+  yield { name: `access-${seq}/access.json`, content: `${JSON.stringify(record)}\n` };
 }
 
 async function* rowProofs(
@@ -41,7 +62,7 @@ async function* rowProofs(
   id: string,
   checkpoint: StoredCheckpoint,
 ): AsyncGenerator<BundleFile> {
-  const eventID = await findTerminalEvent(pool, id);
+  const eventID = (await findTerminalEvent(pool, id)) ?? (await findEventOfRequest(pool, id));
   const row = eventID === undefined ? undefined : await findEvent(db, eventID);
   if (row) {
     const proof = await proven(proveEvent(pool, row, checkpoint));

@@ -1,5 +1,6 @@
 import { type Kysely, sql } from 'kysely';
 import type { Pool } from 'pg';
+import { BEGUN } from '../../core/access/access-event.js';
 import type { Database } from '../schema.js';
 import type { PopulationMember, PopulationScope } from './report-population.js';
 import { streamRows } from './stream.js';
@@ -22,8 +23,13 @@ export async function* findLedgerAccess(
     target: string;
     status: number;
   }>`
-    select seq, at, caller, method, route, target, status from access_events
-     where at >= ${since}::timestamptz and at < ${until}::timestamptz order by at desc, seq desc`;
+    select seq, at, caller, method, route, target, status from access_events a
+     where at >= ${since}::timestamptz and at < ${until}::timestamptz
+       -- That a change was begun is told where nothing tells what came of it.
+       and not (status = ${BEGUN} and exists (select from access_events o
+                                               where o.at >= a.at and o.at < a.at + interval '1 hour'
+                                                 and o.request_id = a.request_id and o.status <> ${BEGUN}))
+     order by at desc, seq desc`;
   for await (const { seq, at, caller, method, route, target, status } of streamRows(pool, db, [statement]))
     yield {
       what: `${method} ${route}`,
@@ -35,7 +41,7 @@ export async function* findLedgerAccess(
         object: route,
         actor: caller,
         summary: `${method} ${target}: ${status}`,
-        exception: REFUSED.includes(status),
+        exception: REFUSED.includes(status) || status === BEGUN,
       },
     };
 }

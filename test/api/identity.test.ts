@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
@@ -390,6 +391,21 @@ describe('the access file', () => {
     expect(api.log()).toMatch(/the access file is not valid/);
     await replaceAccess(ACCESS);
     expect(await seen(token)).toEqual(['shop']);
+  });
+
+  it('is told by access events of whochanged itself: which one, and when it changed', async () => {
+    const loaded = async () =>
+      (
+        await ask(api, '/v1/access-events?caller=whochanged&route=file%20WHOCHANGED_ACCESS_FILE')
+      ).json.items.map(
+        ({ method, callerKind, target }: Record<string, string>) => `${callerKind} ${method} ${target}`,
+      );
+    const line = (text: string) => `system LOAD sha256:${createHash('sha256').update(text).digest('hex')}`;
+    const poll = { timeout: 15_000, interval: 300 };
+    await expect.poll(async () => (await loaded())[0], poll).toBe(line(ACCESS));
+    const other = `${ACCESS}# reviewed\n`;
+    await replaceAccess(other);
+    await expect.poll(async () => (await loaded()).slice(0, 2), poll).toEqual([line(other), line(ACCESS)]);
   });
 });
 

@@ -224,11 +224,26 @@ describe('the formats of a report', () => {
 });
 
 describe('a report with its proofs', () => {
+  /** What was asked before has its place under the checkpoint. */
+  let until: string;
   const folder = () => join(api.folder, 'bundle');
   const keys = () => join(api.folder, 'log.keys');
   const verify = () => runVerify(['report', folder(), '--key-file', keys()]);
 
-  it('is checked without the server, row by row', async () => {
+  const make = (control: string) => {
+    rmSync(folder(), { recursive: true, force: true });
+    return api.cli(['report', control, '--since', '2000-01-01T00:00:00Z', '--proofs', folder()]);
+  };
+  const held = async () => {
+    const { code, output } = await verify();
+    expect(output).toMatch(/^\d+ rows, \d+ proofs: it holds\n$/);
+    expect(code).toBe(0);
+    return /^(\d+) rows, (\d+) proofs/.exec(output)!.slice(1).map(Number) as [number, number];
+  };
+
+  beforeAll(async () => {
+    for (let i = 0; i < 4; i++) await ask(api, '/v1/changes?limit=1', { token: 'wc_wrong' });
+    until = new Date().toISOString();
     const signer = {
       origin: 'ledger.example.com/test',
       privateKey: generateKeyPairSync('ed25519').privateKey,
@@ -239,22 +254,49 @@ describe('a report with its proofs', () => {
     for (const job of [sequenceLogJob(), checkpointJob(signer)]) await job.runOnce(context);
     client.release();
     writeFileSync(keys(), formatVerifierKey(verifierOf(signer.origin, createPublicKey(signer.privateKey))));
+  });
+
+  // Changes, reads, refusals, what deletecollections took, and requests to the ledger.
+  it.each(['pci-10.2', 'pci-10.2.1.4', 'pci-10.2.1.7'])('on %s is checked as well', async (control) => {
+    expect((await make(control)).code).toBe(0);
+    const [rows, proofs] = await held();
+    expect(rows).toBeGreaterThan(3);
+    expect(proofs).toBeGreaterThanOrEqual(rows);
+  });
+
+  it('on requests to the ledger is checked by access events', async () => {
+    rmSync(folder(), { recursive: true, force: true });
     const made = await api.cli([
       'report',
-      'soc2-cc8.1',
+      'pci-10.2.1.3',
       '--since',
       '2000-01-01T00:00:00Z',
+      '--until',
+      until,
       '--proofs',
       folder(),
     ]);
-    expect(made).toMatchObject({ code: 0, stderr: expect.stringMatching(/^\d+ files written/) });
-    const { code, output } = await verify();
-    expect(output).toMatch(/^\d+ rows, \d+ proofs: it holds\n$/);
-    expect(code).toBe(0);
-    const [, rows, proofs] = /^(\d+) rows, (\d+) proofs/.exec(output)!;
-    expect(Number(rows)).toBeGreaterThan(3);
+    expect(made).toMatchObject({ code: 0 });
+    const [rows, proofs] = await held();
+    expect(rows).toBeGreaterThan(3);
+    expect(proofs).toBe(rows);
+    const file = join(folder(), 'report.json');
+    writeFileSync(file, readFileSync(file, 'utf8').replace(': 401"', ': 200"'));
+    expect(await verify()).toMatchObject({
+      code: 1,
+      output: expect.stringContaining('the access event GET'),
+    });
+  });
+
+  it('is checked without the server, row by row', async () => {
+    expect(await make('soc2-cc8.1')).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/^\d+ files written/),
+    });
+    const [rows, proofs] = await held();
+    expect(rows).toBeGreaterThan(3);
     // An event and a verdict of each.
-    expect(Number(proofs)).toBe(2 * Number(rows));
+    expect(proofs).toBe(2 * rows);
   });
 
   it('does not hold where a row, a record or a proof is another, or missing', async () => {
@@ -274,6 +316,18 @@ describe('a report with its proofs', () => {
       code: 1,
       output: expect.stringContaining('the report says nobody@example.com'),
     });
+    for (const [key, other] of [
+      ['at', '2026-01-01T00:00:00.000000Z'],
+      ['object', 'deployments/other'],
+      ['namespace', 'elsewhere'],
+      ['cluster', 'another'],
+    ] as const) {
+      writeFileSync(file, whole.replaceAll(`"${key}": "${row[key]}"`, `"${key}": "${other}"`));
+      expect(await verify()).toMatchObject({
+        code: 1,
+        output: expect.stringContaining(`${row.id}: the report says ${other}, the event ${row[key]}`),
+      });
+    }
     writeFileSync(file, whole);
     rmSync(join(folder(), row.id, 'event.tlog-proof'));
     expect(await verify()).toMatchObject({

@@ -214,4 +214,28 @@ describe('access events', () => {
     ]);
     expect((await ask(api, '/v1/access-events?caller=team-shop&limit=1')).json.items).toHaveLength(1);
   });
+
+  it('tell of what changes something before it is done, and what it asked for', async () => {
+    const body = { name: 'ci', role: 'reader', namespaces: ['shop'] };
+    expect((await ask(api, '/v1/tokens', { method: 'POST', body })).status).toBe(201);
+    const [done, begun] = (await ask(api, '/v1/access-events?route=/v1/tokens&limit=2')).json.items;
+    expect(begun).toMatchObject({ method: 'POST', status: 100, caller: 'first admin', asked: body });
+    expect(done).toMatchObject({ method: 'POST', status: 201, asked: body, requestID: begun.requestID });
+  });
+
+  it('that can\u2019t be kept keep what they would tell of from being done', async () => {
+    const count = async () =>
+      ((await api.query('select count(*)::int as count from api_tokens')) as { rows: unknown[] }).rows;
+    const before = await count();
+    await api.query('alter table access_events rename to access_events_away');
+    try {
+      const body = { name: 'unseen', role: 'admin' };
+      const { status, json } = await ask(api, '/v1/tokens', { method: 'POST', body });
+      expect([status, json.code]).toEqual([503, 'store_unavailable']);
+      expect((await ask(api, '/v1/changes')).status).toBe(503);
+    } finally {
+      await api.query('alter table access_events_away rename to access_events');
+    }
+    expect(await count()).toEqual(before);
+  });
 });

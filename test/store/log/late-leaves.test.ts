@@ -64,6 +64,7 @@ async function ask(count: number): Promise<void> {
     method: 'GET',
     route: '/v1/changes',
     target: '/v1/changes',
+    asked: null,
     status: 200,
     sourceIP: '127.0.0.1',
     requestID: `request-${n}`,

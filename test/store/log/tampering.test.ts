@@ -86,7 +86,9 @@ beforeAll(async () => {
     expect((await receiver.post(eventList(items))).status).toBe(200);
     await signTree();
   }
-  copies = (await findCheckpoints(receiver.database.pool, undefined, 100)).map((checkpoint) => checkpoint.note);
+  copies = (await findCheckpoints(receiver.database.pool, undefined, 100)).map(
+    (checkpoint) => checkpoint.note,
+  );
 });
 afterAll(() => receiver.stop());
 
@@ -351,6 +353,7 @@ describe('whoever can write to access events and verdicts', () => {
       method: 'GET',
       route: '/v1/changes',
       target: `/v1/changes?name=${n}`,
+      asked: n === 1 ? { name: 'ci', role: 'reader' } : null,
       status: 200,
       sourceIP: '127.0.0.1',
       requestID: `request-${n}`,
