@@ -223,7 +223,7 @@ describe('access events', () => {
     expect(done).toMatchObject({ method: 'POST', status: 201, asked: body, requestID: begun.requestID });
   });
 
-  it('that can\u2019t be kept keep what they would tell of from being done', async () => {
+  it('keep from being done what they cannot tell of', async () => {
     const count = async () =>
       ((await api.query('select count(*)::int as count from api_tokens')) as { rows: unknown[] }).rows;
     const before = await count();
