@@ -20,6 +20,7 @@ import { upsertTickets } from '../../store/facts/change-tickets.js';
 import { readPolicyText } from '../../store/policy-text.js';
 import { peopleOf } from '../../store/verdicts/people.js';
 import { type GitHost, startGitHost } from '../harness/git-host.js';
+import { HELM } from '../harness/helm-chart.js';
 import { RecordedCluster, redaction } from '../jobs/recorded-cluster.js';
 import { Stage } from './plays.js';
 import { makeRepositories, type ScenarioRepo } from './repositories.js';
@@ -95,7 +96,7 @@ export async function tellScenarios(
       text: (text) => text,
       id: 'scenarios',
     },
-    { helm: STAND_IN_HELM },
+    { helm: HELM ?? STAND_IN_HELM },
   );
   const jobs = [
     fetchReposJob({

@@ -1,12 +1,15 @@
 import { execFileSync } from 'node:child_process';
-import { rmSync, symlinkSync } from 'node:fs';
+import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ChartReading, SourceReading } from '../../../core/links/source-reading.js';
 import { GitObjects } from '../../../jobs/git/objects.js';
 import { Manifests } from '../../../jobs/git/render.js';
 import { RenderPrograms } from '../../../jobs/git/render-programs.js';
+import { decodeBody } from '../../../store/body-encoding.js';
+import { createTestDatabase, type TestDatabase } from '../../harness/database.js';
 import { TestRepo } from '../../harness/git-repo.js';
+import { HELM } from '../../harness/helm-chart.js';
 
 const configMap = (name: string) =>
   `apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ${name}}\ndata: {a: "1"}\n`;
@@ -38,6 +41,8 @@ beforeAll(() => {
       'chart/templates/a.yaml': CHART_TEMPLATE,
       'chart/crds/crd.yaml':
         'apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: as.example.com}\n',
+      // Were it read, helm would ask that address for the rest of it.
+      'chart/values.schema.json': '{"$ref": "http://127.0.0.1:9/schema.json"}',
       'chart-failing/Chart.yaml': 'apiVersion: v2\nname: web\nversion: 1.0.0\n',
       'chart-failing/values.yaml': 'why: hunter2 is no good password\n',
       'chart-failing/templates/a.yaml': '{{ fail .Values.why }}\n',
@@ -144,24 +149,18 @@ describe.runIf(hasKustomize)('a kustomization', () => {
 
 const STAND_IN = join(import.meta.dirname, '../../harness/stand-in-helm.mjs');
 
-/** Where the real one is, it has to agree. */
-function realHelm(): string[] {
-  try {
-    execFileSync('helm', ['version', '--short'], { stdio: 'ignore' });
-    return ['helm'];
-  } catch {
-    return [];
-  }
-}
+const SHOP: ChartReading = { release: 'shop', namespace: 'shop', valueFiles: [], includeCrds: false };
 
-describe.each([STAND_IN, ...realHelm()])('a chart, by %s', (helm) => {
-  const chart: ChartReading = { release: 'shop', namespace: 'shop', valueFiles: [], includeCrds: false };
+/** The stand-in, and the real one where a helm is named: they have to agree. */
+const HELMS = [STAND_IN, ...(HELM === undefined ? [] : [HELM])];
+
+describe.each(HELMS)('a chart, by %s', (helm) => {
   const limits = { timeoutMs: 1500, mostBytes: 1 << 16 };
   const rendered = (
     path: string,
     more: Partial<ChartReading> = {},
     programs = new RenderPrograms({ helm }),
-  ) => render(path, { recurse: false, chart: { ...chart, ...more } }, programs);
+  ) => render(path, { recurse: false, chart: { ...SHOP, ...more } }, programs);
   const configMapOf = (size: string, note: string) => ({
     kind: 'ConfigMap',
     metadata: { name: 'shop-web', namespace: 'shop' },
@@ -225,6 +224,46 @@ describe.each([STAND_IN, ...realHelm()])('a chart, by %s', (helm) => {
     expect((await rendered('chart-flooding', {}, bounded())).unknown).toBe(
       'helm could not render it: it answered more than 0.0625 MiB',
     );
+  });
+});
+
+describe('what a program made', () => {
+  let database: TestDatabase;
+  beforeAll(async () => {
+    database = await createTestDatabase();
+  }, 60_000);
+  afterAll(() => database.drop());
+
+  it('is kept without its secrets, and not made again while they are taken out in the same way', async () => {
+    const broken = `${gitDir}-helm`;
+    writeFileSync(
+      broken,
+      '#!/bin/sh\ncase "$1 $2" in "version --short") echo v3.99.0+gstandin;; "template --help") echo --skip-schema-validation;; *) exit 1;; esac\n',
+      { mode: 0o700 },
+    );
+    const reading = { recurse: false, chart: { ...SHOP, values: { note: 'hunter2' } } };
+    const made = (helm: string, id: string) =>
+      new Manifests(
+        { ...REDACTION, id, manifest: (manifest) => ({ ...manifest, data: { note: '[redacted]' } }) },
+        new RenderPrograms({ helm }),
+        database.pool,
+      ).of(objects, { repoID: 1, folder: gitDir }, sha, 'chart', reading);
+    try {
+      const first = await made(STAND_IN, 'v1');
+      expect(first).toMatchObject({
+        renderer: 'helm v3.99.0',
+        manifests: [{ data: { note: '[redacted]' } }],
+      });
+      expect(await made(broken, 'v1')).toEqual(first);
+      expect((await made(broken, 'v2')).unknown).toMatch(/helm could not render it/);
+      const { rows } = await database.pool.query('select encoding, manifests from renderings');
+      expect(rows).toHaveLength(1);
+      const kept = decodeBody(rows[0].encoding, rows[0].manifests);
+      expect(kept).toContain('[redacted]');
+      expect(kept).not.toContain('hunter2');
+    } finally {
+      rmSync(broken);
+    }
   });
 });
 
