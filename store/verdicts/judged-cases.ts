@@ -30,6 +30,7 @@ export async function placeCases(
   const bySync = new Map<string, SyncPlace>();
   for (const [id, { sync, history }] of histories) bySync.set(id, placeOf(sync, history));
   const former = await findFormerPipelines(client, clusterID, decisions);
+  const charts = await findFormerCharts(client, clusterID, decisions);
   return decisions.map(({ link, decision }): JudgedCase => {
     const selected = decision.state === 'linked' ? decision.selected : undefined;
     const place = selected?.syncID === undefined ? undefined : bySync.get(selected.syncID);
@@ -39,7 +40,7 @@ export async function placeCases(
       const previous =
         selected?.syncID === undefined
           ? former.get(link.row.change_id)
-          : previousSha(place?.previous, source);
+          : (previousSha(place?.previous, source) ?? charts.get(chartKey(link, source)));
       const question = {
         repository: source.repository,
         previous,
@@ -57,6 +58,44 @@ function previousSha(previous: Sync | undefined, source: LinkedSource): string |
   return previous?.sources.find(
     (other) => other.repository === source.repository && other.path === source.path,
   )?.sha;
+}
+
+function chartKey({ row }: LinkCase, { repository, path }: LinkedSource): string {
+  return `${row.change_id} ${repository} ${path ?? ''}`;
+}
+
+/** The commits that charts in git were at when the same objects were written from others before, by chartKey. */
+async function findFormerCharts(
+  client: ClientBase,
+  clusterID: number,
+  decisions: ReadonlyArray<{ link: LinkCase; decision: LinkDecision }>,
+): Promise<Map<string, string>> {
+  const asked = decisions.flatMap(({ link, decision }) => {
+    const chart =
+      decision.selected?.rule === 'helm_release' ? link.evidence.helmRelease?.chartSource : undefined;
+    return decision.state === 'linked' && chart ? [{ link, chart }] : [];
+  });
+  if (asked.length === 0) return new Map();
+  const { rows } = await client.query<{ n: number; sha: string }>({
+    name: 'former-charts',
+    text: `select q.n::int, l.sha
+             from unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[]) with ordinality
+               as q (object_id, at, repository, path, sha, n)
+            cross join lateral (
+              select s->>'sha' as sha from links cross join jsonb_array_elements(sources) s
+               where cluster_id = $1 and object_id = q.object_id and at < q.at and selected
+                 and s->>'repository' = q.repository and s->>'path' = q.path and s->>'sha' <> q.sha
+               order by at desc limit 1) l`,
+    values: [
+      clusterID,
+      asked.map(({ link }) => link.row.object_id),
+      asked.map(({ link }) => formatMicros(link.subject.at)),
+      asked.map(({ chart }) => chart.repository),
+      asked.map(({ chart }) => chart.path ?? ''),
+      asked.map(({ chart }) => chart.sha ?? ''),
+    ],
+  });
+  return new Map(rows.map(({ n, sha }) => [chartKey(asked[n - 1]!.link, asked[n - 1]!.chart), sha]));
 }
 
 /** The commit that a pipeline deployed the same object from the time before, by change id. */
