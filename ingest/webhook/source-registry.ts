@@ -1,12 +1,13 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { WhochangedError } from '../../core/errors.js';
 import { findSourceCredentials, type SourceCredentials } from '../../store/sources.js';
 
 const REFRESH_MS = 5000;
-/** A source added a moment ago must work at once, but unknown names must not turn into a query each. */
+/** Unknown names must not turn into a query each: those that come within this wait for the same one. */
 const MIN_REFRESH_MS = 500;
 /** A code of Postgres. */
 const UNDEFINED_TABLE = '42P01';
@@ -28,6 +29,7 @@ export class SourceRegistry {
   #sources = new Map<string, SourceCredentials>();
   #refreshedAt = 0;
   #refreshing: Promise<void> | undefined;
+  #soon: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #snapshot = '';
 
@@ -59,6 +61,23 @@ export class SourceRegistry {
       this.#refreshing = undefined;
     });
     return this.#refreshing;
+  }
+
+  /**
+   * Resolves once the sources were read by a query that began after this call. A credential made a moment ago must be let in:
+   * the apiserver drops a batch that is refused with 401.
+   */
+  #refreshSoon(): Promise<void> {
+    this.#soon ??= this.#refreshAgain();
+    return this.#soon;
+  }
+
+  async #refreshAgain(): Promise<void> {
+    // One at work may have read before the credential was there.
+    await this.#refreshing;
+    await sleep(Math.max(0, this.#refreshedAt + MIN_REFRESH_MS - Date.now()));
+    this.#soon = undefined;
+    await this.refresh();
   }
 
   async #load(): Promise<void> {
@@ -104,8 +123,8 @@ export class SourceRegistry {
 
   async #authenticate(name: string, match: () => SourceCredentials | undefined): Promise<SourceCredentials> {
     let source = match();
-    if (!source && Date.now() - this.#refreshedAt > MIN_REFRESH_MS) {
-      await this.refresh();
+    if (!source) {
+      await this.#refreshSoon();
       source = match();
     }
     if (source) return source;

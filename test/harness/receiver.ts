@@ -72,10 +72,11 @@ export async function startReceiver(
   };
 }
 
-async function addSource(database: TestDatabase): Promise<string> {
+/** Adds a source to the cluster `prod`, behind the back of all receivers. Returns its token. */
+export async function addSource(database: TestDatabase, name = 'prod-a'): Promise<string> {
   const { secret, sha256 } = newSecret('wcs');
   const client = await database.pool.connect();
-  await createSource(client, { name: 'prod-a', cluster: 'prod', secretSha256: sha256 });
+  await createSource(client, { name, cluster: 'prod', secretSha256: sha256 });
   client.release();
   return secret;
 }

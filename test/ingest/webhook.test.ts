@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Cluster, eventList } from '../harness/events.js';
-import { startReceiver, type TestReceiver } from '../harness/receiver.js';
+import { addSource, startReceiver, type TestReceiver } from '../harness/receiver.js';
 
 let receiver: TestReceiver;
 beforeAll(async () => {
@@ -36,6 +36,16 @@ describe('the webhook receiver', () => {
       { kind: 'create', summary: 'created (a:1, 1 replica)' },
       { kind: 'update', summary: 'image web: a:1 → a:2' },
     ]);
+  });
+
+  it('lets a source in that another replica added right after an unknown one was refused', async () => {
+    const cluster = new Cluster();
+    const body = eventList([cluster.deployment('create', 'new-source', { image: 'a:1' })]);
+    for (const name of ['new-1', 'new-2', 'new-3']) {
+      expect(await receiver.post(body, {}, 'unknown')).toMatchObject({ status: 401 });
+      const authorization = `Bearer ${await addSource(receiver.database, name)}`;
+      expect(await receiver.post(body, { authorization }, name)).toMatchObject({ status: 200 });
+    }
   });
 
   it('quarantines what it cannot read, says why, and keeps the rest', async () => {
