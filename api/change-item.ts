@@ -1,4 +1,5 @@
 import { podOf, serviceAccountOf } from '../core/actors.js';
+import { certaintyOf, lessSure } from '../core/state.js';
 import type { VerdictName } from '../core/verdict/verdict.js';
 import type { ChangeRow } from '../store/queries/change-rows.js';
 import type { ChangeItem } from './change-schema.js';
@@ -123,10 +124,15 @@ export function rootItem(
 /** A field change is as sure as the less sure of the two states it was found between. */
 function labelled(row: ChangeRow): NonNullable<ChangeItem['diff']> {
   const gap = row.flags?.some((flag) => flag === 'before_unknown' || flag === 'generation_gap') ?? false;
-  const exact = !gap && row.before_certainty === 'exact' && row.after_certainty === 'exact';
+  const before = !gap && row.before_certainty === 'exact' ? 'exact' : 'inferred';
+  const after = {
+    object: {},
+    certainty: row.after_certainty ?? 'unknown',
+    inferred: row.inferred ?? undefined,
+  };
   return (row.diff ?? []).map((change) => ({
     ...change,
-    certainty: exact ? ('exact' as const) : ('inferred' as const),
+    certainty: lessSure([before, certaintyOf(after, change.path).certainty]),
   }));
 }
 
@@ -134,8 +140,14 @@ function certaintyItem(row: ChangeRow): Pick<ChangeItem, 'certainty'> {
   const after =
     row.after_certainty ?? (row.flags?.includes('content_not_recorded') ? ('unknown' as const) : undefined);
   if (!after && !row.before_certainty) return {};
+  const sides = [row.before_certainty, after].filter((side) => side !== null && side !== undefined);
+  const summary = lessSure(row.diff?.length ? labelled(row).map(({ certainty }) => certainty) : sides);
   return {
-    certainty: { ...(row.before_certainty && { before: row.before_certainty }), ...(after && { after }) },
+    certainty: {
+      ...(row.before_certainty && { before: row.before_certainty }),
+      ...(after && { after }),
+      summary,
+    },
   };
 }
 

@@ -2,7 +2,14 @@ import { type Static, Type } from 'typebox';
 import { FLAGS } from '../core/change.js';
 import { LINK_RULES, STRENGTHS } from '../core/links/link.js';
 import { VERDICTS } from '../core/verdict/verdict.js';
-import { CERTAINTIES, CHANGE_KINDS, EVENT_CLASSES, OUTCOMES, PATCH_TYPES } from '../core/vocabulary.js';
+import {
+  CERTAINTIES,
+  type Certainty,
+  CHANGE_KINDS,
+  EVENT_CLASSES,
+  OUTCOMES,
+  PATCH_TYPES,
+} from '../core/vocabulary.js';
 
 /** A closed list of words as a JSON schema that people can read. */
 export function words<T extends string>(list: readonly T[]) {
@@ -101,7 +108,16 @@ export const ChangeSchema = Type.Object(
     flags: Type.Array(words(FLAGS)),
     diff: Type.Optional(Type.Array(FieldChangeSchema)),
     certainty: Type.Optional(
-      Type.Object({ before: Type.Optional(words(CERTAINTIES)), after: Type.Optional(words(CERTAINTIES)) }),
+      Type.Object({
+        before: Type.Optional(words(CERTAINTIES)),
+        after: Type.Optional(words(CERTAINTIES)),
+        summary: Type.Optional(
+          Type.Unsafe<Certainty>({
+            ...words(CERTAINTIES),
+            description: 'of what the summary and the diff tell',
+          }),
+        ),
+      }),
     ),
     resourceVersion: Type.Optional(Type.String()),
     generation: Type.Optional(Type.Integer()),

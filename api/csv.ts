@@ -20,6 +20,7 @@ const COLUMNS: ReadonlyArray<
   ['name', (item) => item.object.name],
   ['summary', (item) => item.summary],
   ['fields', (item) => item.diff?.map((change) => change.path).join(' ')],
+  ['certainty', (item) => item.certainty?.summary],
   ['flags', (item) => item.flags.join(' ')],
   ['root', (item) => item.attribution?.root?.text],
   ['trigger', (item) => item.attribution?.trigger?.id],

@@ -3,7 +3,7 @@ import type { JsonObject } from '../core/audit-event.js';
 import { diffObjects } from '../core/diff/diff.js';
 import { significantChanges } from '../core/diff/noise.js';
 import { leavesOf } from '../core/leaves.js';
-import { certaintyOf, type Doubt, type ObjectState } from '../core/state.js';
+import { certaintyOf, type Doubt, lessSure, type ObjectState } from '../core/state.js';
 import { CERTAINTIES } from '../core/vocabulary.js';
 import type { StateRow } from '../store/queries/objects.js';
 import { ArchivedFlag, type FieldChangeSchema, words } from './change-schema.js';
@@ -94,10 +94,6 @@ export function compared(
     inferred: row!.inferred ?? undefined,
   }));
   return significantChanges(diffObjects(before, after)).map((change) => {
-    const certainties = sides.map((side) => certaintyOf(side, change.path).certainty);
-    return {
-      ...change,
-      certainty: CERTAINTIES[Math.max(...certainties.map((item) => CERTAINTIES.indexOf(item)))]!,
-    };
+    return { ...change, certainty: lessSure(sides.map((side) => certaintyOf(side, change.path).certainty)) };
   });
 }

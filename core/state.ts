@@ -1,5 +1,5 @@
 import type { JsonObject } from './audit-event.js';
-import type { Certainty } from './vocabulary.js';
+import { CERTAINTIES, type Certainty } from './vocabulary.js';
 
 /**
  * Why a field of a reconstructed object is not exact.
@@ -31,6 +31,11 @@ export const NOTHING_KNOWN: ObjectState = { object: undefined, certainty: 'unkno
 
 export function exactState(object: JsonObject): ObjectState {
   return { object, certainty: 'exact', inferred: undefined };
+}
+
+/** What several things are together as sure as: the least sure of them. There must be one. */
+export function lessSure(certainties: readonly Certainty[]): Certainty {
+  return CERTAINTIES[Math.max(...certainties.map((item) => CERTAINTIES.indexOf(item)))]!;
 }
 
 /** How one field of a state is known, and why not better. */

@@ -30,7 +30,7 @@ export interface Change {
   summary: string;
   flags: string[];
   diff?: FieldChange[];
-  certainty?: { before?: string; after?: string };
+  certainty?: { before?: string; after?: string; summary?: string };
   resourceVersion?: string;
   auditID: string;
   link?: { rule: string; strength: string; sources: Source[] };
@@ -161,6 +161,7 @@ export function didText(change: Change): string {
 
 function whatText(change: Change): string {
   const marks: string[] = [];
+  if (change.certainty?.summary === 'inferred') marks.push('inferred');
   if (change.flags.includes('generation_gap')) marks.push('some of it may be another’s doing');
   if (change.flags.includes('audit_id_reused')) marks.push('auditID reused');
   if (change.outcome === 'unknown') marks.push('outcome unknown');

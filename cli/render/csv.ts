@@ -20,6 +20,7 @@ const CHANGE_COLUMNS: ReadonlyArray<readonly [name: string, value: (change: Chan
   ['name', (change) => change.object.name],
   ['summary', (change) => change.summary],
   ['fields', (change) => change.diff?.map((field) => field.path).join(' ')],
+  ['certainty', (change) => change.certainty?.summary],
   ['flags', (change) => change.flags.join(' ')],
   ['root', (change) => change.attribution?.root?.text],
   ['trigger', (change) => change.attribution?.trigger?.id],

@@ -2,6 +2,7 @@ import { type Kysely, type RawBuilder, sql } from 'kysely';
 import type { Flag } from '../../core/change.js';
 import type { FieldChange } from '../../core/diff/diff.js';
 import type { LinkedSource, LinkRule, Strength } from '../../core/links/link.js';
+import type { Inferred } from '../../core/state.js';
 import type { VerdictName } from '../../core/verdict/verdict.js';
 import type { Certainty, ChangeKind, EventClass, Outcome, PatchType } from '../../core/vocabulary.js';
 import { prepared } from '../prepared.js';
@@ -43,6 +44,8 @@ export interface ChangeRow {
   diff: FieldChange[] | null;
   before_certainty: Certainty | null;
   after_certainty: Certainty | null;
+  /** Which fields of the state after it are not exact. */
+  inferred: Inferred | null;
   resource_version: string | null;
   generation: string | null;
   audit_id: string;
@@ -98,7 +101,7 @@ export function tellChanges(changes: RawBuilder<unknown>): RawBuilder<ChangeRow>
     select c.at, c.change_id, c.seq, c.completed_at, k.name as cluster, s.name as source, c.class, c.kind, c.outcome, c.verb,
            c.patch_type, c.code, c.api_group, c.api_version, c.resource, c.subresource, c.namespace, c.name, c.uid,
            u.username, u.uid as user_uid, u.groups, u.extra, i.username as impersonated_username, i.groups as impersonated_groups,
-           c.tool, a.tool_version, a.user_agent, e.source_ips, c.summary, c.flags, c.diff, c.before_certainty, c.after_certainty,
+           c.tool, a.tool_version, a.user_agent, e.source_ips, c.summary, c.flags, c.diff, c.before_certainty, c.after_certainty, c.inferred,
            c.resource_version, c.generation, c.audit_id, c.request_uri, null as event_id,
            t.state as attribution_state, t.rule as attribution_rule, t.reason as attribution_reason,
            o.api_group as root_api_group, o.resource as root_resource, o.namespace as root_namespace, o.name as root_name,
@@ -130,7 +133,7 @@ export function tellAttempts(events: RawBuilder<unknown>): RawBuilder<ChangeRow>
            coalesce(o.name, '') as name, c.object_ref->>'uid' as uid, u.username, u.uid as user_uid, u.groups, u.extra,
            i.username as impersonated_username, i.groups as impersonated_groups, coalesce(a.tool, 'unknown') as tool, a.tool_version, a.user_agent,
            c.source_ips, coalesce(c.status->>'message', replace(c.class::text, '_', ' ')) as summary, null as flags, null as diff,
-           null as before_certainty, null as after_certainty, null as resource_version, null as generation, c.audit_id, c.request_uri,
+           null as before_certainty, null as after_certainty, null as inferred, null as resource_version, null as generation, c.audit_id, c.request_uri,
            (extract(epoch from c.at) * 1000000)::bigint || '-' || encode(c.digest, 'hex') || '-' || c.source_id as event_id,
            null as attribution_state, null as attribution_rule, null as attribution_reason, null as root_api_group, null as root_resource,
            null as root_namespace, null as root_name, null as trigger_change_id, null as trigger_at, null as trigger_username,

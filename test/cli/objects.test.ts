@@ -258,3 +258,55 @@ describe('history and actor', () => {
     );
   });
 });
+
+it('a list says of each change how what it tells is known', async () => {
+  const cluster = new Cluster();
+  const scale = {
+    requestURI: '/apis/apps/v1/namespaces/shop/deployments/doubted/scale',
+    objectRef: {
+      apiGroup: 'apps',
+      resource: 'deployments',
+      namespace: 'shop',
+      name: 'doubted',
+      subresource: 'scale',
+    },
+    requestObject: { spec: { replicas: 4 } },
+    responseObject: {
+      kind: 'Scale',
+      metadata: { name: 'doubted', namespace: 'shop' },
+      spec: { replicas: 4 },
+    },
+  };
+  const image = (tag: string) => ({
+    spec: { template: { spec: { containers: [{ name: 'web', image: `web:${tag}` }] } } },
+  });
+  const request = { level: 'Request', requestObject: image('2'), responseObject: undefined };
+  const metadata = { level: 'Metadata', requestObject: undefined, responseObject: undefined };
+  await api.post(
+    eventList([
+      cluster.deployment('create', 'doubted', { image: 'web:1' }),
+      cluster.deployment('patch', 'doubted', { image: 'web:1', replicas: 4 }, scale),
+      cluster.deployment('patch', 'doubted', { image: 'web:2', replicas: 4 }, request),
+      cluster.deployment('patch', 'doubted', { image: 'web:3', replicas: 4 }, metadata),
+    ]),
+  );
+  const args = ['deploy/doubted', '-n', 'shop', '--since', '2026-03-01T00:00:00Z'];
+  const { stdout } = await api.cli(args);
+  const said = stdout.trimEnd().split('\n').slice(1).reverse();
+  expect(said).toEqual([
+    expect.stringMatching(/created \(web:1, 1 replica\)$/),
+    expect.stringMatching(/replicas: 1 → 4$/),
+    expect.stringMatching(/image web: web:1 → web:2 \[inferred\]$/),
+    expect.stringMatching(/updated \(content not recorded\)$/),
+  ]);
+  const { items } = JSON.parse((await api.cli([...args, '-o', 'json'])).stdout) as {
+    items: Array<{ certainty: { summary: string }; diff?: Array<{ certainty: string }> }>;
+  };
+  expect(items.map(({ certainty }) => certainty.summary).reverse()).toEqual([
+    'exact',
+    'exact',
+    'inferred',
+    'unknown',
+  ]);
+  expect(items[2]!.diff).toMatchObject([{ path: 'spec.replicas', certainty: 'exact' }]);
+});

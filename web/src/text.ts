@@ -59,6 +59,17 @@ export function kindText(change: Change): string {
 const APPROVED = new Set(['approved', 'excluded', 'system']);
 const FAILING = new Set(['unapproved', 'self-approved', 'out-of-band']);
 
+/** What a reader must know before they take a change's summary for seen, or whole. */
+export function doubtsOf(change: Change): string[] {
+  return [
+    ...(change.certainty?.summary === 'inferred' ? ['inferred'] : []),
+    ...(change.outcome === 'unknown' ? ['outcome unknown'] : []),
+    ...change.flags
+      .filter((flag) => flag === 'generation_gap' || flag === 'audit_id_reused')
+      .map((flag) => flag.replaceAll('_', ' ')),
+  ];
+}
+
 /** How a verdict is toned: in order, a failure, or not known yet. */
 export function verdictTone(verdict: string): 'ok' | 'fails' | 'risky' {
   return APPROVED.has(verdict) ? 'ok' : FAILING.has(verdict) ? 'fails' : 'risky';
