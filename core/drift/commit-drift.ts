@@ -1,6 +1,6 @@
 import type { JsonObject } from '../audit-event.js';
 import { isJsonObject } from '../classify.js';
-import { declaredSources } from '../links/argocd-application.js';
+import { declaredSources, isRemote } from '../links/argocd-application.js';
 import { field, text } from '../links/json-field.js';
 import type { LinkedSource } from '../links/link.js';
 import { isSet, readingOfArgocd, readingOfFlux, type SourceReading } from '../links/source-reading.js';
@@ -60,14 +60,10 @@ export interface Destination {
 export function destinationOf(engine: Engine, application: JsonObject | undefined): Destination {
   if (engine === 'argocd') {
     const destination = field(application, 'spec', 'destination');
-    const server = text(field(destination, 'server'));
-    const name = text(field(destination, 'name'));
     return {
       namespace: text(field(destination, 'namespace')) ?? '',
       forced: false,
-      remote:
-        (server !== undefined && server !== 'https://kubernetes.default.svc') ||
-        (name !== undefined && name !== 'in-cluster'),
+      remote: isRemote(application) ?? false,
     };
   }
   const target = text(field(application, 'spec', 'targetNamespace'));

@@ -30,10 +30,12 @@ export function syncOfApplication(write: RecordWrite): Sync | undefined {
   const result = field(state, 'syncResult');
   const initiator = field(operation, 'initiatedBy');
   const username = text(field(initiator, 'username'));
+  const remote = isRemote(write.after);
   return {
     id: syncID(write.objectID, startedAt),
     engine: 'argocd',
     application: { objectID: write.objectID, key: write.key },
+    ...(remote !== undefined && { remote }),
     startedAt,
     finishedAt: parseMicros(state.finishedAt),
     phase: phaseOf(text(state.phase)),
@@ -49,6 +51,17 @@ export function syncOfApplication(write: RecordWrite): Sync | undefined {
     recorders: [write.username],
     changeID: write.changeID,
   };
+}
+
+/**
+ * Whether an Application deploys to another cluster than its own; undefined: it doesn't tell. The cluster that Argo CD runs
+ * in has one address and one name (argo-cd common/common.go, KubernetesInternalAPIServerAddr).
+ */
+export function isRemote(application: JsonObject | undefined): boolean | undefined {
+  const destination = field(application, 'spec', 'destination');
+  const [server, name] = [text(field(destination, 'server')), text(field(destination, 'name'))];
+  if (server === undefined && name === undefined) return undefined;
+  return server !== 'https://kubernetes.default.svc' && name !== 'in-cluster';
 }
 
 function phaseOf(phase: string | undefined): Sync['phase'] {

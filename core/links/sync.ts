@@ -19,6 +19,8 @@ export interface Sync {
   id: string;
   engine: 'argocd' | 'flux';
   application: { objectID: string; key: ObjectKey };
+  /** Whether it deploys to another cluster than its own; undefined: not told. */
+  remote?: boolean;
   startedAt: number;
   /** Undefined: it went on when it was last told of. */
   finishedAt: number | undefined;

@@ -21,6 +21,7 @@ export interface SyncRow {
   initiator: NonNullable<Sync['initiator']> | null;
   non_git: Sync['nonGit'] | null;
   dry_run: boolean;
+  remote: boolean | null;
   operation_digest: string;
   recorders: string[];
   change_id: string;
@@ -48,6 +49,7 @@ export function syncOf(row: SyncRow): Sync {
     initiator: row.initiator ?? undefined,
     nonGit: row.non_git ?? [],
     dryRun: row.dry_run,
+    ...(row.remote !== null && { remote: row.remote }),
     operationDigest: row.operation_digest,
     recorders: row.recorders,
     changeID: row.change_id,
@@ -86,6 +88,7 @@ export async function upsertSyncs(
     initiator: sync.initiator ?? null,
     non_git: sync.nonGit.length > 0 ? sync.nonGit : null,
     dry_run: sync.dryRun,
+    remote: sync.remote ?? null,
     operation_digest: sync.operationDigest,
     recorders: sync.recorders,
     recorded_at: formatMicros(recordedAt),
@@ -95,15 +98,15 @@ export async function upsertSyncs(
     `${column} = case when excluded.recorded_at >= s.recorded_at then excluded.${column} else s.${column} end`;
   await client.query(
     `insert into syncs as s (cluster_id, object_id, started_at, engine, namespace, name, sync_id, finished_at, phase,
-            sources, revision_key, objects, initiator, non_git, dry_run, operation_digest, recorders, recorded_at, change_id)
+            sources, revision_key, objects, initiator, non_git, dry_run, remote, operation_digest, recorders, recorded_at, change_id)
      select $1, object_id, started_at, engine, namespace, name, sync_id, finished_at, phase, sources, revision_key, objects,
-            initiator, non_git, dry_run, operation_digest, recorders, recorded_at, change_id
+            initiator, non_git, dry_run, remote, operation_digest, recorders, recorded_at, change_id
        from jsonb_to_recordset($2::jsonb) as r (object_id uuid, started_at timestamptz, engine text, namespace text,
             name text, sync_id text, finished_at timestamptz, phase text, sources jsonb, revision_key text, objects jsonb,
-            initiator jsonb, non_git jsonb, dry_run boolean, operation_digest text, recorders text[],
+            initiator jsonb, non_git jsonb, dry_run boolean, remote boolean, operation_digest text, recorders text[],
             recorded_at timestamptz, change_id uuid)
      on conflict (cluster_id, object_id, started_at) do update set
-       ${['finished_at', 'phase', 'sources', 'revision_key', 'initiator', 'non_git', 'dry_run', 'operation_digest', 'change_id'].map(newer).join(', ')},
+       ${['finished_at', 'phase', 'sources', 'revision_key', 'initiator', 'non_git', 'dry_run', 'remote', 'operation_digest', 'change_id'].map(newer).join(', ')},
        objects = case when excluded.recorded_at >= s.recorded_at then coalesce(excluded.objects, s.objects)
                       else coalesce(s.objects, excluded.objects) end,
        recorders = array(select distinct unnest(s.recorders || excluded.recorders) order by 1),
@@ -132,11 +135,11 @@ export function applicationKey({
 }
 
 const SYNC_COLUMNS = `s.cluster_id, k.name as cluster, s.object_id, s.started_at, s.engine, s.namespace, s.name, s.sync_id,
-  s.finished_at, s.phase, s.sources, s.objects, s.initiator, s.non_git, s.dry_run, s.operation_digest, s.recorders, s.change_id`;
+  s.finished_at, s.phase, s.sources, s.objects, s.initiator, s.non_git, s.dry_run, s.remote, s.operation_digest, s.recorders, s.change_id`;
 
 /**
  * The syncs of applications around times: for each the last few that began by then, or within 2 seconds after. Where
- * the cluster has no application of that name, those of other clusters: a hub may deploy to it.
+ * the cluster has no application of that name, those of other clusters that deploy beyond their own: a hub may deploy to it.
  */
 export async function findSyncsAround(
   client: ClientBase,
@@ -155,6 +158,7 @@ export async function findSyncsAround(
             cross join lateral (
               select * from syncs
                where engine = q.engine and name = q.name and cluster_id = k.id
+                 and (k.id = $5 or remote is distinct from false)
                  and started_at <= q.at + interval '2 seconds' and (q.namespace is null or namespace = q.namespace)
                order by started_at desc limit 8) s`,
     values: [

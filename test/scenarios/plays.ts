@@ -17,6 +17,7 @@ type Body = Record<string, unknown>;
 /** Plays what happens in one cluster, as its apiserver would tell it; each request goes through the ledger. */
 export class Stage {
   readonly #cluster: RecordedCluster;
+  readonly #hub: RecordedCluster;
   readonly #repos: ReadonlyMap<string, ScenarioRepo>;
   #rv = 100;
   #pods = 0;
@@ -35,8 +36,14 @@ export class Stage {
     generation: 0,
   };
 
-  constructor(cluster: RecordedCluster, repos: ReadonlyMap<string, ScenarioRepo>) {
+  /** @param hub where Argo CD's own objects are */
+  constructor(
+    cluster: RecordedCluster,
+    repos: ReadonlyMap<string, ScenarioRepo>,
+    hub: RecordedCluster = cluster,
+  ) {
     this.#cluster = cluster;
+    this.#hub = hub;
     this.#repos = repos;
     const sources = [...repos.values()].map((made) => ({
       repoURL: made.repo.url,
@@ -46,7 +53,10 @@ export class Stage {
     this.#application = {
       spec: {
         ...(sources.length > 1 ? { sources } : { source: sources[0] }),
-        destination: { server: 'https://kubernetes.default.svc', namespace: 'shop' },
+        destination: {
+          server: hub === cluster ? 'https://kubernetes.default.svc' : 'https://10.0.0.5:6443',
+          namespace: 'shop',
+        },
         syncPolicy: { automated: { selfHeal: true } },
       },
       status: { history: [] },
@@ -60,6 +70,12 @@ export class Stage {
       return;
     }
     const requests = this.#requestsOf(play, at);
+    if (this.#hub !== this.#cluster) {
+      const own = (request: Request) => request.resource.startsWith('argoproj.io/');
+      await this.#hub.record(...requests.filter(own));
+      await this.#cluster.record(...requests.filter((request) => !own(request)));
+      return;
+    }
     const auditIDs = await this.#cluster.record(...requests);
     this.#last = requests.map((request, i) => ({ ...request, auditID: auditIDs[i]! }));
   }

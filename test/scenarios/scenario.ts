@@ -107,6 +107,8 @@ export interface Scenario {
   file: string;
   title: string;
   environment?: string;
+  /** Argo CD runs in another cluster than what it deploys to. */
+  hub?: boolean;
   host?: 'github' | 'gitlab';
   permissions?: Record<string, string>;
   git?: Record<string, GitStep[]>;
@@ -124,6 +126,7 @@ export interface Scenario {
 
 const KEYS = [
   'title',
+  'hub',
   'environment',
   'host',
   'permissions',

@@ -74,7 +74,8 @@ export async function tellScenarios(
   for (const scenario of scenarios) {
     const cluster = await RecordedCluster.create({ pool }, clusterOf(scenario));
     clusters.set(scenario, cluster);
-    const stage = new Stage(cluster, repositories.get(scenario)!);
+    const hub = scenario.hub ? await RecordedCluster.create({ pool }, `${clusterOf(scenario)}-hub`) : cluster;
+    const stage = new Stage(cluster, repositories.get(scenario)!, hub);
     for (const play of scenario.cluster) await stage.play(play);
   }
   const client = await pool.connect();
