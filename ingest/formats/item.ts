@@ -14,6 +14,7 @@ export type SkipReason =
   | 'control_message'
   | 'delivery_metadata'
   | 'other_log_stream'
+  | 'write_test'
   | 'other_log_category'
   | 'other_service'
   | 'klog_line'

@@ -2,7 +2,11 @@ import { WhochangedError } from '../../core/errors.js';
 import { isObject, type ParsedRecord } from './format-reader.js';
 
 const OTHER_BYTES: ReadonlyArray<readonly [magic: string, what: string, hint: string]> = [
-  ['50415231', 'a Parquet file', 'put it into a bucket, where Parquet is read, or export it as JSON'],
+  [
+    '50415231',
+    'a packed Parquet file',
+    'give it as it is: Parquet is compressed within, and read from its end',
+  ],
   ['1f8b', 'still compressed with gzip', 'decompress it, or give it where gzip is read'],
   ['28b52ffd', 'still compressed with zstd', 'decompress it, or give it where zstd is read'],
   [

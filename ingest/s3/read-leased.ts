@@ -4,9 +4,9 @@ import type { S3Source } from '../../store/s3-sources.js';
 import { type LeasedObject, recordObjects, releaseObject, type Trouble } from '../../store/source-objects.js';
 import { FORMATS, type Format } from '../formats/format.js';
 import { LeaseLost, type ObjectReader, readObject } from '../object-reading.js';
+import { parquetLines, startsParquet } from '../parquet-lines.js';
 import { backoffSeconds } from './backoff.js';
 import { ObjectChanged, ObjectStream } from './object-stream.js';
-import { parquetLines, startsParquet } from './parquet-lines.js';
 import { asking, attemptOn, ServiceTrouble } from './trouble.js';
 
 /** A damaged object is read again so often, in case that it was damaged on the way. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ask } from '../harness/api-client.js';
 import { runShell } from '../harness/cli.js';
 import { Cluster, eventList } from '../harness/events.js';
+import { asParquet } from '../harness/parquet.js';
 import { type RunningApi, startApi } from '../harness/running-api.js';
 import { CREDENTIALS, startS3, type TestS3 } from '../harness/s3.js';
 import { startS3Proxy } from '../harness/s3-proxy.js';
@@ -112,6 +113,35 @@ describe('source add s3://', () => {
     expect(await status('no-such-bucket-here')).toMatchObject({ state: 'failing' });
     const { stdout } = await api.cli(['source', 'status', 'no-such-bucket-here']);
     expect(stdout).toContain('Listing fails: there is no bucket at s3://no-such-bucket-here/');
+  });
+});
+
+describe('source status', () => {
+  it('shows what fails and when it is tried again; source retry does that at once', async () => {
+    const proxy = await startS3Proxy(s3.endpoint);
+    try {
+      const bucket = await s3.createBucket();
+      await s3.put(bucket, 'a.gz', gzipSync(lines(2, 'denied')));
+      proxy.treat(({ key }) => (key === 'a.gz' ? { status: 403, code: 'AccessDenied' } : undefined));
+      const there = ['--endpoint', proxy.endpoint, '--path-style', '--name', 'denied'];
+      await api.cli(['source', 'add', `s3://${bucket}`, '--cluster', 'prod', ...there]);
+      const missing = `s3:GetObject on arn:aws:s3:::${bucket}/a.gz is not allowed`;
+      await expect
+        .poll(async () => (await api.cli(['source', 'status'])).stdout, { timeout: 30_000 })
+        .toMatch(new RegExp(`^denied +prod +s3 .* 1 failed .* in [\\d.]+s? .*${missing}$`, 'm'));
+      const { stdout } = await api.cli(['source', 'status', 'denied']);
+      expect(stdout).toMatch(/^Next retry: +(in [\d.]+|now)/m);
+      expect(stdout).toMatch(new RegExp(`^Last error \\(failed, attempt \\d, .* ago\\): ${missing}$`, 'm'));
+      expect(stdout).toContain('allow s3:GetObject to the identity that whochanged uses');
+      proxy.treat(() => undefined);
+      expect((await api.cli(['source', 'retry', 'denied'])).stdout).toBe('1 objects are tried again\n');
+      await expect
+        .poll(async () => (await status('denied')).objects, { timeout: 30_000 })
+        .toEqual({ done: 1 });
+      expect(await status('denied')).toMatchObject({ events: 2, lastError: null, nextRetryAt: null });
+    } finally {
+      await proxy.stop();
+    }
   });
 });
 
@@ -360,6 +390,50 @@ describe('import', () => {
     expect(item.events).toBeGreaterThan(300);
     expect(item.quarantined).toBeGreaterThanOrEqual(1);
     expect(stderr).toContain('gzip: it is cut off');
+  });
+
+  it('reads Parquet, one file in memory at a time and none that is too large for it', async () => {
+    const lake = join(api.folder, 'lake.parquet');
+    const ndjson = readFileSync(join(ENVELOPES, 'ocsf/security-lake-1.1.ndjson'), 'utf8');
+    const golden = JSON.parse(
+      readFileSync(join(ENVELOPES, 'ocsf/security-lake-1.1.golden.json'), 'utf8'),
+    ) as { events: unknown[]; skipped: Record<string, number>; rejections: unknown[] };
+    writeFileSync(lake, await asParquet(ndjson, 'zstd'));
+    const large = join(api.folder, 'large.parquet');
+    writeFileSync(large, 'PAR1');
+    truncateSync(large, 65 * 1024 * 1024);
+    const args = ['import', lake, large, '--cluster', 'lake', '-o', 'json'];
+    const { code, stdout, stderr } = await api.cli(args);
+    expect(JSON.parse(stdout).items).toMatchObject([
+      {
+        result: 'imported',
+        events: golden.events.length,
+        new: golden.events.length,
+        skipped: Object.values(golden.skipped).reduce((sum, count) => sum + count, 0),
+        quarantined: golden.rejections.length,
+      },
+      { result: 'damaged', events: 0 },
+    ]);
+    expect(code).toBe(5);
+    expect(stderr).toContain(`${large}: the file is Parquet of more than 64 MiB`);
+  });
+
+  it('says of a file of no known format what it is, and reads it once its format is named', async () => {
+    const file = join(api.folder, 'unknown.log');
+    // It is refused long before all of it is sent.
+    writeFileSync(file, `{"no":"${'x'.repeat(64 * 1024)}"}\n`.repeat(40) + lines(2, 'known-to-us'));
+    const refused = await api.cli(['import', file, '--cluster', 'named', '-o', 'json']);
+    expect(JSON.parse(refused.stdout).items).toMatchObject([{ result: 'damaged', events: 0 }]);
+    expect(refused).toMatchObject({
+      code: 5,
+      stderr: expect.stringContaining(
+        'none of the known audit log formats: record 1 is a JSON object with the fields no',
+      ),
+    });
+    const named = ['import', file, '--cluster', 'named', '--format', 'audit-log', '-o', 'json'];
+    expect(JSON.parse((await api.cli(named)).stdout).items).toMatchObject([
+      { result: 'imported', events: 2, new: 2, quarantined: 40 },
+    ]);
   });
 
   it('says what it wants', async () => {

@@ -38,7 +38,7 @@ describe('an object of no known format', () => {
 
   it('is told apart from one that only has to be unpacked', () => {
     expect(refusal(gzipSync(EVENTS)).message).toBe('the object is still compressed with gzip');
-    expect(refusal('PAR1\u0015\u0004').message).toBe('the object is a Parquet file');
+    expect(refusal('PAR1\u0015\u0004').message).toBe('the object is a packed Parquet file');
   });
 
   it('is read as what it is said to be', () => {
@@ -79,7 +79,8 @@ describe('detection', () => {
 });
 
 /** Samples without any of the posted events. */
-const OF_THEIR_OWN = /\/(authenticator|k3s|rke2|openshift-apiserver|oauth-apiserver)\.log$/;
+const OF_THEIR_OWN =
+  /\/(authenticator|k3s|rke2|openshift-apiserver|oauth-apiserver|aws-logs-write-test)\.(log|txt)$/;
 
 describe('one request by two ways', () => {
   const posted = accept(POSTED, undefined).accepted;

@@ -1,8 +1,7 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DuckDBInstance } from '@duckdb/node-api';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { asParquet } from '../../harness/parquet.js';
 import { startReceiver, type TestReceiver } from '../../harness/receiver.js';
 import { addS3Source, startS3, type TestS3 } from '../../harness/s3.js';
 import { QUICK, settled } from '../../harness/s3-ledger.js';
@@ -12,37 +11,19 @@ import { ENVELOPES } from '../formats/envelopes.js';
 let s3: TestS3;
 let proxy: S3Proxy;
 let receiver: TestReceiver;
-let folder: string;
 beforeAll(async () => {
   s3 = await startS3();
   proxy = await startS3Proxy(s3.endpoint);
   receiver = await startReceiver(QUICK);
   receiver.ingest.s3.start();
-  folder = await mkdtemp(join(tmpdir(), 'whochanged-parquet-'));
 });
 afterAll(async () => {
   await receiver.stop();
   await proxy.stop();
   await s3.stop();
-  await rm(folder, { recursive: true, force: true });
 });
 
 const sample = () => readFile(join(ENVELOPES, 'ocsf/security-lake-1.1.ndjson'), 'utf8');
-
-/** What DuckDB makes of the JSON: nested columns, times as such, null where a record has no member. */
-async function asParquet(ndjson: string, compression: string): Promise<Buffer> {
-  const [json, parquet] = [join(folder, 'x.ndjson'), join(folder, 'x.parquet')];
-  await writeFile(json, ndjson);
-  const duckdb = await DuckDBInstance.create();
-  const connection = await duckdb.connect();
-  await connection.run(
-    `copy (select * from read_json('${json}', format = 'newline_delimited', sample_size = -1, maximum_depth = -1, map_inference_threshold = -1))
-       to '${parquet}' (format parquet, compression ${compression}, row_group_size 2048)`,
-  );
-  connection.closeSync();
-  duckdb.closeSync();
-  return readFile(parquet);
-}
 
 async function read(name: string, body: Buffer | string, key = 'eventDay=20260302/x') {
   const bucket = await s3.createBucket();

@@ -7,8 +7,8 @@ import {
   parquetMetadataAsync,
   parquetReadObjects,
 } from 'hyparquet';
-import { WhochangedError } from '../../core/errors.js';
-import { formatMicros } from '../../core/timestamp.js';
+import { WhochangedError } from '../core/errors.js';
+import { formatMicros } from '../core/timestamp.js';
 
 /** Reads the bytes [from, to) of the file. */
 export type ReadRange = (from: number, to: number) => Promise<Buffer>;
