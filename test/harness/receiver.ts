@@ -23,6 +23,8 @@ export interface TestReceiver {
     headers?: Record<string, string>,
     source?: string,
   ): Promise<{ status: number; body: Record<string, unknown> }>;
+  /** As Prometheus reads them. */
+  metrics(): Promise<string>;
   stop(): Promise<void>;
 }
 
@@ -40,7 +42,8 @@ export async function startReceiver(
   });
   const secret = replicaOf?.token ?? (await addSource(database));
   const log = pino({ level: 'silent' });
-  const ingest = await startIngest(config, database.pool, new Registry(), log, () => undefined);
+  const registry = new Registry();
+  const ingest = await startIngest(config, database.pool, registry, log, () => undefined);
   const server = await buildServer({
     log,
     tls: undefined,
@@ -63,6 +66,7 @@ export async function startReceiver(
       });
       return { status: response.statusCode, body: response.json() };
     },
+    metrics: () => registry.metrics(),
     stop: async () => {
       await server.close();
       await ingest.stop();

@@ -12,12 +12,18 @@ import { type S3Proxy, startS3Proxy } from '../../harness/s3-proxy.js';
 const ROLE = 'arn:aws:iam::111122223333:role/audit-reader';
 const FORBIDDEN = 'arn:aws:iam::111122223333:role/somebody-elses';
 const TEMPORARY = { key: 'ASIAEXAMPLEROLE', secret: 'synthetic-role-secret', session: 'synthetic-session' };
+/** What a pod or a task is given in the place of keys, and by what. */
+const FOUND = {
+  webIdentity: { key: 'ASIAEXAMPLEPOD', secret: 'synthetic-pod-secret', session: 'synthetic-pod-session' },
+  container: { key: 'ASIAEXAMPLETASK', secret: 'synthetic-task-secret', session: 'synthetic-task-session' },
+};
 const PROFILE = { key: 'AKIAEXAMPLEPROFILE', secret: 'synthetic-profile-secret' };
 
 let s3: TestS3;
 let proxy: S3Proxy;
 let receiver: TestReceiver;
 let sts: Server;
+let stsURL: string;
 let folder: string;
 const asked: Array<{ signedBy: string | undefined; parameters: URLSearchParams }> = [];
 const environment: Record<string, string | undefined> = {};
@@ -31,8 +37,9 @@ beforeAll(async () => {
     join(folder, 'credentials'),
     `[audit]\naws_access_key_id = ${PROFILE.key}\naws_secret_access_key = ${PROFILE.secret}\n`,
   );
+  stsURL = `http://127.0.0.1:${(sts.address() as AddressInfo).port}`;
   const set = {
-    AWS_ENDPOINT_URL_STS: `http://127.0.0.1:${(sts.address() as AddressInfo).port}`,
+    AWS_ENDPOINT_URL_STS: stsURL,
     AWS_SHARED_CREDENTIALS_FILE: join(folder, 'credentials'),
     AWS_CONFIG_FILE: join(folder, 'config'),
   };
@@ -54,12 +61,29 @@ afterAll(async () => {
   }
 });
 
-/** AssumeRole as STS answers it (docs.aws.amazon.com/STS, API version 2011-06-15). */
+/**
+ * AssumeRole and AssumeRoleWithWebIdentity as STS answers them (docs.aws.amazon.com/STS, API version 2011-06-15), and what
+ * the endpoint of a container answers (AWS SDKs reference guide, "Container credential provider").
+ */
 async function startSts(): Promise<Server> {
   const server = createServer(async (request, response) => {
     let body = '';
     for await (const chunk of request.setEncoding('utf8')) body += chunk as string;
+    const expires = new Date(Date.now() + 3_600_000).toISOString();
+    if (request.method === 'GET') {
+      const { key, secret, session } = FOUND.container;
+      const given =
+        request.url === '/v1/credentials' && request.headers.authorization === 'Bearer of-the-task';
+      response
+        .writeHead(given ? 200 : 403, { 'content-type': 'application/json' })
+        .end(
+          JSON.stringify({ AccessKeyId: key, SecretAccessKey: secret, Token: session, Expiration: expires }),
+        );
+      return;
+    }
     const parameters = new URLSearchParams(body);
+    const action = parameters.get('Action')!;
+    const { key, secret, session } = action === 'AssumeRole' ? TEMPORARY : FOUND.webIdentity;
     asked.push({ signedBy: signerOf(request.headers), parameters });
     const role = parameters.get('RoleArn');
     response.setHeader('content-type', 'text/xml');
@@ -71,10 +95,10 @@ async function startSts(): Promise<Server> {
       return;
     }
     response.end(
-      `<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>
-       <AccessKeyId>${TEMPORARY.key}</AccessKeyId><SecretAccessKey>${TEMPORARY.secret}</SecretAccessKey>
-       <SessionToken>${TEMPORARY.session}</SessionToken><Expiration>${new Date(Date.now() + 3_600_000).toISOString()}</Expiration>
-       </Credentials></AssumeRoleResult></AssumeRoleResponse>`,
+      `<${action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><${action}Result><Credentials>
+       <AccessKeyId>${key}</AccessKeyId><SecretAccessKey>${secret}</SecretAccessKey>
+       <SessionToken>${session}</SessionToken><Expiration>${expires}</Expiration>
+       </Credentials></${action}Result></${action}Response>`,
     );
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
@@ -134,6 +158,45 @@ describe('the credentials of a source', () => {
     for (const source of sources) await settled(receiver, source, 1);
     expect(signers(named)).toEqual([`${PROFILE.key} `]);
     expect(signers(other)).toEqual([`${CREDENTIALS.AWS_ACCESS_KEY_ID} `]);
+  });
+
+  it('are those that a pod or a task is given, where there are no keys', async () => {
+    const token = join(folder, 'token');
+    await writeFile(token, 'synthetic.web.identity');
+    const given = {
+      webIdentity: { AWS_WEB_IDENTITY_TOKEN_FILE: token, AWS_ROLE_ARN: ROLE },
+      container: {
+        AWS_CONTAINER_CREDENTIALS_FULL_URI: `${stsURL}/v1/credentials`,
+        AWS_CONTAINER_AUTHORIZATION_TOKEN: 'Bearer of-the-task',
+      },
+    };
+    const regions = { webIdentity: 'eu-west-1', container: 'eu-west-2' };
+    for (const way of ['webIdentity', 'container'] as const) {
+      const bucket = await bucketOf(way.toLowerCase());
+      for (const name of Object.keys(CREDENTIALS)) delete process.env[name];
+      Object.assign(process.env, given[way]);
+      try {
+        // Of a region of its own, it has a client of its own.
+        const source = await addS3Source(receiver.database, proxy, {
+          name: way.toLowerCase(),
+          bucket,
+          region: regions[way],
+        });
+        await receiver.ingest.s3.poke();
+        await settled(receiver, source, 1);
+      } finally {
+        for (const name of Object.keys(given[way])) delete process.env[name];
+        Object.assign(process.env, CREDENTIALS);
+      }
+      expect(signers(bucket)).toEqual([`${FOUND[way].key} ${FOUND[way].session}`]);
+    }
+    expect(Object.fromEntries(asked.at(-1)!.parameters)).toMatchObject({
+      Action: 'AssumeRoleWithWebIdentity',
+      RoleArn: ROLE,
+      WebIdentityToken: 'synthetic.web.identity',
+    });
+    // Who shows a token signs nothing.
+    expect(asked.at(-1)!.signedBy).toBeUndefined();
   });
 
   it('that may not be assumed are named, with the action and the role, and no secret is told', async () => {

@@ -12,6 +12,9 @@ import { deployments, ledgerCounts, lines, once, QUICK, rowOnce, settled } from 
 import { type S3Proxy, startS3Proxy } from '../../harness/s3-proxy.js';
 import { startSystem } from '../../harness/system.js';
 
+const EVENTS = 5000;
+const LEASE_SECONDS = '3';
+
 let s3: TestS3;
 let proxy: S3Proxy;
 let survivor: TestReceiver;
@@ -19,7 +22,7 @@ let folder: string;
 beforeAll(async () => {
   s3 = await startS3();
   proxy = await startS3Proxy(s3.endpoint);
-  survivor = await startReceiver(QUICK);
+  survivor = await startReceiver({ ...QUICK, WHOCHANGED_S3_LEASE_SECONDS: LEASE_SECONDS });
   folder = await mkdtemp(join(tmpdir(), 'whochanged-killed-'));
 });
 afterAll(async () => {
@@ -28,8 +31,6 @@ afterAll(async () => {
   await s3.stop();
   await rm(folder, { recursive: true, force: true });
 });
-
-const EVENTS = 5000;
 
 describe('whochanged under kill -9 in mid-object', () => {
   it('leaves what it committed, and another replica reads the rest: none lost, none twice', async () => {
@@ -48,6 +49,7 @@ describe('whochanged under kill -9 in mid-object', () => {
     const source = await addS3Source(survivor.database, proxy, { name: 'killed', bucket });
     const victim = await startSystem(folder, {
       ...QUICK,
+      WHOCHANGED_S3_LEASE_SECONDS: LEASE_SECONDS,
       DATABASE_URL: survivor.database.url,
       WHOCHANGED_ROLES: 'ingest',
       WHOCHANGED_INGEST_THREADS: '0',
@@ -63,13 +65,10 @@ describe('whochanged under kill -9 in mid-object', () => {
     expect(before.events).toBeGreaterThan(0);
     expect(before.events).toBeLessThan(EVENTS);
 
-    // Its lease ends.
-    await survivor.database.pool.query(
-      `update source_objects set due_at = now() where source_id = $1 and state = 'leased'`,
-      [source],
-    );
+    // Its lease ends by itself.
     survivor.ingest.s3.start();
     const [row] = await settled(survivor, source, 1);
+    expect(await survivor.metrics()).toContain('whochanged_s3_lease_expiries_total 1\n');
     expect(row).toMatchObject({
       state: 'done',
       attempts: 2,
@@ -89,21 +88,36 @@ describe('whochanged under kill -9 in mid-object', () => {
   }, 120_000);
 });
 
-describe('whochanged under kill -9 in mid-import', () => {
-  it('has what it committed; `whochanged import` waits for the dead one’s lease, and brings the rest', async () => {
+describe('whochanged under kill -9 in mid-import and mid-backfill', () => {
+  it('has what it committed; the same import waits for the dead one’s lease and brings the rest, and the backfill goes on', async () => {
+    // Whatever is read is read by what is killed.
+    await survivor.ingest.s3.stop();
     const environment = {
       DATABASE_URL: survivor.database.url,
       WHOCHANGED_ROLES: 'ingest,api',
       WHOCHANGED_INGEST_THREADS: '0',
-      WHOCHANGED_S3_LEASE_SECONDS: '3',
+      WHOCHANGED_S3_LEASE_SECONDS: LEASE_SECONDS,
     };
     const data = join(folder, 'importing');
     const file = join(folder, 'audit.log');
     const body = lines(deployments(EVENTS, 'imported'));
     await writeFile(file, body);
-    const counts = async () => {
+    const stored = lines(deployments(EVENTS, 'stored'));
+    const bucket = await s3.createBucket();
+    await s3.put(bucket, 'a.json', lines(deployments(2, 'small')));
+    await s3.put(bucket, 'b.json', stored);
+    let release = () => {};
+    const until = new Promise<void>((done) => {
+      release = done;
+    });
+    let reads = 0;
+    proxy.treat(({ key }) =>
+      key === 'b.json' && reads++ === 0 ? { cutAfter: Math.round(stored.length * 0.8), until } : undefined,
+    );
+    const counts = async (source: string) => {
       const { rows } = await survivor.database.pool.query<{ id: number }>(
-        `select id from sources where name = 'import-killed'`,
+        'select id from sources where name = $1',
+        [source],
       );
       return rows[0] ? ledgerCounts(survivor, rows[0].id) : { events: 0, distinct: 0, changes: 0 };
     };
@@ -119,30 +133,47 @@ describe('whochanged under kill -9 in mid-import', () => {
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream' },
     });
     const broken = new Promise((resolve) => post.once('error', resolve));
+    const run = async (url: string, ...args: string[]) => {
+      const env = { WHOCHANGED_URL: url, WHOCHANGED_TOKEN: token };
+      const { code, stdout, stderr } = await runCli(args, { folder, env });
+      expect(stderr).not.toContain('whochanged:');
+      expect(code).toBe(0);
+      return stdout;
+    };
+    const backfill = ['backfill', `s3://${bucket}`, '--cluster', 'refilled', '--name', 'refilled'];
+    const there = ['--endpoint', proxy.endpoint, '--path-style'];
+    let begun: string;
     try {
       post.write(body.slice(0, Math.round(body.length * 0.8)));
-      await expect
-        .poll(async () => (await counts()).events, { timeout: 60_000, interval: 50 })
-        .toBeGreaterThan(0);
+      begun = await run(victim.http, ...backfill, ...there, '--detach');
+      for (const source of ['import-killed', 'refilled'])
+        await expect
+          .poll(async () => (await counts(source)).events, { timeout: 60_000, interval: 50 })
+          .toBeGreaterThan(2);
     } finally {
       await victim.kill();
+      release();
       await broken;
     }
-    expect((await counts()).events).toBeLessThan(EVENTS);
+    expect((await counts('import-killed')).events).toBeLessThan(EVENTS);
+    expect((await counts('refilled')).events).toBeLessThan(EVENTS);
 
     const next = await startSystem(data, environment);
     try {
-      const { code, stdout } = await runCli(['import', file, '--cluster', 'killed', '-o', 'json'], {
-        folder,
-        env: { WHOCHANGED_URL: next.http, WHOCHANGED_TOKEN: token },
-      });
-      expect(code).toBe(0);
-      const [item] = JSON.parse(stdout).items;
+      const imported = await run(next.http, 'import', file, '--cluster', 'killed', '-o', 'json');
+      const [item] = JSON.parse(imported).items;
       expect(item).toMatchObject({ result: 'imported', events: EVENTS, quarantined: 0 });
       expect(item.duplicates).toBeGreaterThan(0);
+      // Nobody has to ask for a backfill again.
+      await expect
+        .poll(async () => JSON.parse(await run(next.http, 'backfill', 'list', '-o', 'json')).items, {
+          timeout: 60_000,
+        })
+        .toMatchObject([{ id: Number(begun), state: 'done', found: 2, events: EVENTS + 2, quarantined: 0 }]);
     } finally {
       await next.stop();
     }
-    expect(await counts()).toEqual(once(EVENTS));
+    expect(await counts('import-killed')).toEqual(once(EVENTS));
+    expect(await counts('refilled')).toEqual(once(EVENTS + 2));
   }, 120_000);
 });

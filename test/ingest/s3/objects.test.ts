@@ -166,6 +166,55 @@ describe('a broken object', () => {
     await receiver.ingest.s3.poke();
     for (const row of await settled(receiver, source, 2))
       expect(row).toMatchObject({ state: 'damaged', attempts: 1, error: { code: 'unknown_format' } });
+    // A source that names the format has it read all the same, record by record.
+    const location = { name: 'named', bucket, prefix: 'notes', format: 'audit-log' };
+    const named = await addS3Source(receiver.database, s3, location);
+    await receiver.ingest.s3.poke();
+    expect(await settled(receiver, named, 1)).toMatchObject([
+      { key: 'notes.txt', state: 'done', events: '0', quarantined: '1', error: null },
+    ]);
+  });
+});
+
+describe('an object whose lease another replica took', () => {
+  it('is left to that one: its row stays as it is, and what was read is known when it comes again', async () => {
+    const proxy = await startS3Proxy(s3.endpoint);
+    try {
+      const bucket = await s3.createBucket();
+      const body = lines(deployments(300, 'taken'));
+      await s3.put(bucket, 'slow.json', body);
+      let release = () => {};
+      const until = new Promise<void>((done) => {
+        release = done;
+      });
+      let reads = 0;
+      proxy.treat(({ key }) =>
+        key === 'slow.json' && reads++ === 0 ? { cutAfter: body.length / 2, until } : undefined,
+      );
+      const source = await addS3Source(receiver.database, proxy, { name: 'taken', bucket });
+      await receiver.ingest.s3.poke();
+      await expect.poll(() => reads, { timeout: 30_000 }).toBe(1);
+      // As if this replica had not been heard of for longer than its lease.
+      await receiver.database.pool.query(
+        `update source_objects set lease_token = gen_random_uuid(), lease_owner = 'another', due_at = now() + interval '1 hour'
+          where source_id = $1`,
+        [source],
+      );
+      release();
+      await expect.poll(() => ledgerCounts(receiver, source), { timeout: 30_000 }).toEqual(once(300));
+      const [held] = await objectRows(receiver, source);
+      expect(held).toMatchObject({ state: 'leased', attempts: 1, events: '0', stored: '300' });
+      await receiver.database.pool.query(
+        `update source_objects set due_at = now() where source_id = $1 and lease_owner = 'another'`,
+        [source],
+      );
+      const [read] = await settled(receiver, source, 1);
+      expect(read).toMatchObject({ state: 'done', attempts: 2, events: '300', stored: '300' });
+      expect(await ledgerCounts(receiver, source)).toEqual(once(300));
+      expect(await receiver.metrics()).toContain('whochanged_s3_lease_expiries_total 1\n');
+    } finally {
+      await proxy.stop();
+    }
   });
 });
 

@@ -3,15 +3,23 @@ import { ask } from '../../harness/api-client.js';
 import { Cluster, eventList } from '../../harness/events.js';
 import { type RunningApi, startApi } from '../../harness/running-api.js';
 import { startS3, type TestS3 } from '../../harness/s3.js';
+import { type S3Proxy, startS3Proxy } from '../../harness/s3-proxy.js';
+
+const VERSION = '3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrH';
 
 let s3: TestS3;
+let proxy: S3Proxy;
 let api: RunningApi;
 beforeAll(async () => {
   s3 = await startS3();
+  // In a bucket with versions, which fauxqs has none of, S3 tells which one it gave.
+  proxy = await startS3Proxy(s3.endpoint);
+  proxy.treat(({ key }) => (key === '' ? undefined : { adding: { 'x-amz-version-id': VERSION } }));
   api = await startApi({ WHOCHANGED_S3_LIST_SECONDS: '1' });
 });
 afterAll(async () => {
   await api.stop();
+  await proxy.stop();
   await s3.stop();
 });
 
@@ -26,13 +34,17 @@ describe('a request that comes by webhook and in an object', () => {
       cluster: 'default',
       bucket,
       prefix: 'audit/',
-      endpoint: s3.endpoint,
+      endpoint: proxy.endpoint,
       pathStyle: true,
     };
     expect((await ask(api, '/v1/sources/s3', { method: 'POST', body })).status).toBe(201);
     await expect
       .poll(async () => (await ask(api, '/v1/sources/bucket/status')).json.objects, { timeout: 30_000 })
       .toEqual({ done: 1 });
+
+    expect((await ask(api, '/v1/sources/bucket/objects')).json.items).toMatchObject([
+      { bucket, key: 'audit/1.json', etag, versionID: VERSION, state: 'done', events: 2, error: null },
+    ]);
 
     const { items } = (await ask(api, '/v1/changes')).json;
     expect(items.map((item: { object: { name: string } }) => item.object.name).sort()).toEqual(['db', 'web']);
@@ -51,7 +63,7 @@ describe('a request that comes by webhook and in an object', () => {
             source: 'bucket',
             kind: 's3',
             agreement: 'equal',
-            stages: [{ object: { bucket, key: 'audit/1.json', etag, versionID: null } }],
+            stages: [{ object: { bucket, key: 'audit/1.json', etag, versionID: VERSION } }],
           },
         ]);
         expect(sources[0].stages[0].object).toBeUndefined();
