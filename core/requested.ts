@@ -14,7 +14,6 @@ export function patchTypeOf(write: Write): PatchType | undefined {
   return inferPatchType(write.request as Json, {
     requestURI: write.requestURI,
     managedFields: metadataOf(write.response)?.managedFields ?? null,
-    userAgent: write.userAgent ?? '',
     resourceGroup: write.key.apiGroup,
   });
 }

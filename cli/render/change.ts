@@ -26,6 +26,7 @@ export function renderChange(change: Change & Detail, view: View): string {
       'Who',
       `${actorText(change)}${change.actor.groups?.length ? `  (${change.actor.groups.join(', ')})` : ''}`,
     ],
+    ['Pod', podText(change)],
     [
       'Did',
       `${didText(change)}  (${[change.verb, change.patchType, change.code].filter(Boolean).join(', ')}; ${change.outcome ?? change.class})`,
@@ -39,6 +40,7 @@ export function renderChange(change: Change & Detail, view: View): string {
       `${[change.tool.name, change.tool.version].filter(Boolean).join(' ')}${change.sourceIPs ? ` from ${change.sourceIPs.join(', ')}` : ''}`,
     ],
     ['Allowed by', change.decision?.reason],
+    ['Mutated by', mutatedBy(change.annotations ?? {}).join(', ') || undefined],
     ['Behind it', behindText(change.people ?? [])],
     ...(change.gate ?? []).map((item): [string, string] => ['Gate', gateText(item)]),
     ['Because', causeText(change)],
@@ -82,6 +84,27 @@ function behindText(people: NonNullable<Detail['people']>): string | undefined {
     .join('; ');
 }
 
+/** The pod whose token was used, where the apiserver noted it. */
+function podText({ actor: { pod, serviceAccount } }: Change): string | undefined {
+  return pod && [serviceAccount?.namespace, pod.name].filter(Boolean).join('/');
+}
+
+const MUTATION = /^mutation\.webhook\.admission\.k8s\.io\//;
+
+/** The admission webhooks that altered it: k8s.io/apiserver/pkg/admission/plugin/webhook/mutating/dispatcher.go. */
+function mutatedBy(annotations: Record<string, string>): string[] {
+  const webhooks = Object.entries(annotations).flatMap(([key, text]) => {
+    if (!MUTATION.test(key)) return [];
+    try {
+      const { configuration, webhook, mutated } = JSON.parse(text) as Record<string, unknown>;
+      return mutated === true ? [`${configuration}/${webhook}`] : [];
+    } catch {
+      return [];
+    }
+  });
+  return [...new Set(webhooks)];
+}
+
 const AGREEMENT_TEXT: Record<string, string> = {
   equal: ', the same as others',
   conflicting: ', with copies that differ (see `whochanged findings`)',
@@ -100,6 +123,7 @@ function objectName({ bucket, key }: { bucket: string; key: string }): string {
 
 export interface Detail extends VerdictDetail {
   latencyMs?: number;
+  annotations?: Record<string, string>;
   decision?: { decision?: string; reason?: string };
   consequences?: Change[];
   gate?: GateItem[];

@@ -24,7 +24,13 @@ export interface Change {
     subresource?: string;
     text: string;
   };
-  actor: { username: string; groups?: string[]; impersonatedUser?: { username: string } };
+  actor: {
+    username: string;
+    groups?: string[];
+    serviceAccount?: { namespace: string; name: string };
+    pod?: { name: string };
+    impersonatedUser?: { username: string };
+  };
   tool: { name: string; version?: string };
   sourceIPs?: string[];
   summary: string;

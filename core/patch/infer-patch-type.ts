@@ -5,7 +5,6 @@ export interface PatchHints {
   requestURI: string;
   /** metadata.managedFields of the response. */
   managedFields?: Json;
-  userAgent?: string;
   resourceGroup?: string;
 }
 
@@ -19,7 +18,7 @@ const CUSTOM_IN_K8S_IO = /^(gateway\.networking|snapshot\.storage|metrics|cluste
  * The type of a patch by its body; audit events don't carry the Content-Type.
  * An array is a JSON Patch. Directives exist only in strategic merge patches. A whole object sent with a fieldManager
  * that managedFields lists as an Apply is a server-side apply. Custom resources have merge patches only. What is left
- * is ambiguous, unless the client is one whose default is known: kubectl sends strategic merge patches to built-in types.
+ * is ambiguous.
  */
 export function inferPatchType(body: Json | undefined, hints: PatchHints): PatchType | undefined {
   if (body === undefined || body === null || typeof body !== 'object') return undefined;

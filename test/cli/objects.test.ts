@@ -310,3 +310,81 @@ it('a list says of each change how what it tells is known', async () => {
   ]);
   expect(items[2]!.diff).toMatchObject([{ path: 'spec.replicas', certainty: 'exact' }]);
 });
+
+it('show tells of a request by a pod\u2019s token who and what stood behind it', async () => {
+  const cluster = new Cluster();
+  const webhook = { configuration: 'sidecars', webhook: 'inject.example.com', mutated: true };
+  const event = cluster.deployment(
+    'create',
+    'by-pod',
+    { image: 'web:1' },
+    {
+      user: {
+        username: 'system:serviceaccount:ci:deployer',
+        uid: 'u-ci',
+        groups: ['system:serviceaccounts'],
+        extra: {
+          'authentication.kubernetes.io/pod-name': ['runner-7'],
+          'authentication.kubernetes.io/pod-uid': ['u-runner'],
+          'example.com/run': ['42'],
+        },
+      },
+      impersonatedUser: { username: 'carol@example.com', groups: ['developers'] },
+      annotations: {
+        'authorization.k8s.io/decision': 'allow',
+        'authorization.k8s.io/reason': 'RBAC: allowed by RoleBinding "deployer/ci"',
+        'mutation.webhook.admission.k8s.io/round_0_index_0': JSON.stringify(webhook),
+        'mutation.webhook.admission.k8s.io/round_0_index_1': JSON.stringify({
+          ...webhook,
+          webhook: 'idle',
+          mutated: false,
+        }),
+      },
+    },
+  );
+  await api.post(eventList([event]));
+  const [id] = (await api.cli(['deploy/by-pod', '--since', '2026-03-01', '-o', 'name'])).stdout.split('\n');
+  const { stdout } = await api.cli(['show', id!]);
+  expect(stdout).toMatch(/^When: .*, took 5 ms$/m);
+  expect(stdout).toMatch(/^Who: +system:serviceaccount:ci:deployer as carol@example\.com/m);
+  expect(stdout).toMatch(/^Pod: +ci\/runner-7$/m);
+  expect(stdout).toMatch(/^With: +kubectl v1\.32\.1 from 10\.1\.2\.3$/m);
+  expect(stdout).toMatch(/^Allowed by: RBAC: allowed by RoleBinding "deployer\/ci"$/m);
+  expect(stdout).toMatch(/^Mutated by: sidecars\/inject\.example\.com$/m);
+  const { actor } = JSON.parse((await api.cli(['show', id!, '-o', 'json'])).stdout) as { actor: unknown };
+  expect(actor).toMatchObject({
+    uid: 'u-ci',
+    extra: { 'example.com/run': ['42'] },
+    serviceAccount: { namespace: 'ci', name: 'deployer' },
+    pod: { name: 'runner-7', uid: 'u-runner' },
+    impersonatedUser: { username: 'carol@example.com', groups: ['developers'] },
+  });
+});
+
+it('a collection whose objects were not told is said to be so; told ones are listed each', async () => {
+  const cluster = new Cluster();
+  const ref = (name: string) => ({ resource: 'configmaps', namespace: 'bulk', name });
+  const one = cluster.write('create', ref('one'), { kind: 'ConfigMap', data: { a: '1' } });
+  const gone = (responseObject: unknown) =>
+    cluster.event({
+      verb: 'deletecollection',
+      requestURI: '/api/v1/namespaces/bulk/configmaps',
+      objectRef: { resource: 'configmaps', namespace: 'bulk', apiVersion: 'v1' },
+      responseObject,
+    });
+  const told = gone({ kind: 'ConfigMapList', apiVersion: 'v1', metadata: {}, items: [one.responseObject] });
+  const untold = gone({ kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success' });
+  await api.post(eventList([one, told, untold]));
+  const since = ['--since', '2026-03-01'];
+  const list = await api.cli(['-n', 'bulk', ...since]);
+  expect(list.stdout).toMatch(/deleted a collection \(which objects is not recorded\)\n/);
+  expect(list.stdout).toMatch(/deleted a collection\n/);
+  const history = JSON.parse((await api.cli(['history', 'cm/one', '-n', 'bulk', '-o', 'json'])).stdout) as {
+    items: Array<{ kind: string; summary: string; flags: string[] }>;
+  };
+  expect(history.items[0]).toMatchObject({
+    kind: 'delete',
+    summary: 'deleted (a)',
+    flags: ['item_of_collection'],
+  });
+});
