@@ -270,6 +270,14 @@ describe.skipIf(chromium === undefined)('the page', () => {
     expect(await page.getByRole('region', { name: 'Sources' }).textContent()).toContain(
       items[0].health.events.toLocaleString('en'),
     );
+    const [before, behind, later] = [401, 398, 397].map((days) =>
+      new Date(Date.now() - days * 86_400_000).toISOString(),
+    );
+    const told = page.getByText(/^\s*Not complete: \d+ known gaps? touch(es)? this time\./);
+    await opened.visit(`/?since=${before}&until=${behind}`);
+    expect(await told.count()).toBe(1);
+    await opened.visit(`/?since=${behind}&until=${later}`);
+    expect(await told.count()).toBe(0);
     await api.query('delete from gaps');
   });
 

@@ -16,6 +16,12 @@ export interface Page<T> {
   next: string | null;
 }
 
+/** GET /v1/changes */
+export interface ChangesPage extends Page<Change> {
+  /** A tenant isn't told. */
+  completeness?: { verdict: 'complete' | 'incomplete' | 'unknown'; gaps: number; completeUntil?: string };
+}
+
 /** GET /v1/changes/:id */
 export interface ChangeDetail extends Change {
   requested?: string[];
