@@ -15,6 +15,35 @@ export type PayloadPart = (typeof PAYLOAD_PARTS)[number];
 /** What stands in the place of a summary that told of the payload. */
 export const ERASED_SUMMARY = 'payload erased';
 
+/**
+ * Digests of the event's bodies of these parts, and of the states that were made of them.
+ * @throws WhochangedError `not_found` where there is none
+ */
+export async function findErasable(
+  client: Queryable,
+  event: EventRow,
+  parts: readonly PayloadPart[],
+): Promise<Buffer[]> {
+  const own = parts.flatMap((part) => event[`${part}_digest`] ?? []);
+  const states = await client.query<{ digest: Buffer }>(
+    `select distinct after_digest as digest from changes
+      where cluster_id = $1 and at = $2 and event_digest = $3 and source_id = $4 and after_digest is not null`,
+    [event.cluster_id, event.at, event.digest, event.source_id],
+  );
+  if (own.length === 0)
+    throw new WhochangedError('not_found', `the event has no ${parts.join(' or ')} body`, {
+      hint: 'events of level Metadata never had one',
+    });
+  return [...own, ...states.rows.map((row) => row.digest)];
+}
+
+/** Why what a hold covers stays. */
+export function isHeld(): WhochangedError {
+  return new WhochangedError('conflict', 'a legal hold covers it', {
+    hint: '`whochanged hold list` tells which; an admin may release it',
+  });
+}
+
 export interface Erasure {
   /** Digests of the bodies that are gone, those of the states that were made of them among them. */
   digests: Buffer[];
@@ -37,27 +66,14 @@ export async function eraseBodies(
   const clusterID = event.cluster_id;
   return inTransaction(pool, async (client) => {
     await lockCluster(client, clusterID);
-    const own = parts.flatMap((part) => event[`${part}_digest`] ?? []);
-    const states = await client.query<{ digest: Buffer }>(
-      `select distinct after_digest as digest from changes
-        where cluster_id = $1 and at = $2 and event_digest = $3 and source_id = $4 and after_digest is not null`,
-      [clusterID, event.at, event.digest, event.source_id],
-    );
-    const digests = [...own, ...states.rows.map((row) => row.digest)];
-    if (own.length === 0)
-      throw new WhochangedError('not_found', `the event has no ${parts.join(' or ')} body`, {
-        hint: 'events of level Metadata never had one',
-      });
+    const digests = await findErasable(client, event, parts);
     const held = await client.query(
       `select from events e ${EVENT_JOINS_SQL}
         where e.cluster_id = $1 and (e.request_digest = any($2::bytea[]) or e.response_digest = any($2::bytea[])) and ${HELD_EVENT}
         limit 1`,
       [clusterID, digests],
     );
-    if (held.rowCount !== 0)
-      throw new WhochangedError('conflict', 'a legal hold covers it', {
-        hint: '`whochanged hold list` tells which; an admin may release it',
-      });
+    if (held.rowCount !== 0) throw isHeld();
     await client.query(
       `insert into erased_bodies (cluster_id, digest, event_id, erased_by, reason)
        select $1, d, $3, $4, $5 from unnest($2::bytea[]) as d on conflict do nothing`,

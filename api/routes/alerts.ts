@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { NOTICES } from '../../core/alerts/payload.js';
+import { END_REASONS, NOTICES } from '../../core/alerts/payload.js';
 import { SEVERITIES, SUBJECTS } from '../../core/alerts/rule.js';
 import { WhochangedError } from '../../core/errors.js';
 import {
@@ -38,7 +38,8 @@ export const AlertSchema = Type.Object({
   eventID: Type.Optional(Type.String()),
   gap: Type.Optional(Type.String()),
   source: Type.Optional(Type.String()),
-  endedAt: Type.Optional(Type.String({ description: 'the gap was closed, the source is heard again' })),
+  endedAt: Type.Optional(Type.String({ description: 'that is over which it is about: `endReason`' })),
+  endReason: Type.Optional(words(END_REASONS)),
   acked: Type.Optional(
     Type.Object({ at: Type.String(), by: Type.String(), note: Type.Optional(Type.String()) }),
   ),
@@ -66,6 +67,7 @@ function alertItem(row: AlertRow): AlertItem {
     ...(row.gap_id !== null && { gap: row.gap_id }),
     ...(row.source !== null && { source: row.source }),
     ...(row.ended_at !== null && { endedAt: row.ended_at }),
+    ...(row.end_reason !== null && { endReason: row.end_reason }),
     ...(row.acked_at !== null && {
       acked: { at: row.acked_at, by: row.acked_by!, ...(row.ack_note !== null && { note: row.ack_note }) },
     }),

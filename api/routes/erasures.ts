@@ -1,8 +1,10 @@
 import { Type } from 'typebox';
 import { WhochangedError } from '../../core/errors.js';
 import { findSegmentsOfObject } from '../../store/archive/find-reached.js';
+import { holdsHeldBody } from '../../store/archive/held-bodies.js';
 import { eraseFromSegment } from '../../store/archive/rewrite-segment.js';
-import { eraseBodies, PAYLOAD_PARTS } from '../../store/erasures.js';
+import { eraseBodies, findErasable, isHeld, PAYLOAD_PARTS } from '../../store/erasures.js';
+import { findHolds } from '../../store/holds.js';
 import { findTerminalEvent } from '../../store/log/change-event.js';
 import { findEvent } from '../../store/queries/events.js';
 import type { Api } from '../api.js';
@@ -46,14 +48,22 @@ export function erasureRoutes({ server, deps, auth }: Api): void {
         throw new WhochangedError('not_found', 'no event in the database has this id', {
           hint: 'if it lies in the archive, read it first: `whochanged event ID`',
         });
-      const erasure = await eraseBodies(deps.pool, event, parts, request.caller!.name, reason);
-      const erased = new Set(erasure.digests.map((digest) => digest.toString('hex')));
-      const left: string[] = [];
-      let segments = 0;
       const holding =
         event.object_id === null
           ? []
           : await findSegmentsOfObject(deps.pool, event.cluster_id, event.object_id);
+      const erasable = new Set(
+        (await findErasable(deps.pool, event, parts)).map((digest) => digest.toString('hex')),
+      );
+      // Before anything is erased: what the archive holds of somebody else's may be the very same body.
+      const holds = await findHolds(deps.pool, false);
+      for (const segment of deps.archive ? holding : [])
+        if (await holdsHeldBody(deps.archive!.reader, event.cluster, segment, erasable, holds))
+          throw isHeld();
+      const erasure = await eraseBodies(deps.pool, event, parts, request.caller!.name, reason);
+      const erased = new Set(erasure.digests.map((digest) => digest.toString('hex')));
+      const left: string[] = [];
+      let segments = 0;
       for (const segment of holding) {
         const reader = deps.archive?.reader;
         if (!reader) {

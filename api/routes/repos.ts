@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import { WhochangedError } from '../../core/errors.js';
 import { parseRepoURL } from '../../core/git/repo-url.js';
 import { HOST_KINDS } from '../../store/git-schema.js';
+import { findHolds } from '../../store/holds.js';
 import {
   createRepo,
   findBranchesAndTags,
@@ -196,7 +197,17 @@ export function repoRoutes({ server, deps, auth }: Api): void {
       },
     },
     async ({ params }, reply) => {
-      await removeRepo(deps.db, (await find(params.name)).id);
+      const repo = await find(params.name);
+      // What a held change was approved by, and how history was rewritten, is told by the index.
+      if ((await findHolds(deps.pool, false)).length > 0)
+        throw new WhochangedError(
+          'conflict',
+          'a legal hold is in force, and may need what this repository tells',
+          {
+            hint: '`whochanged repo disable` fetches it no more, and keeps all of it',
+          },
+        );
+      await removeRepo(deps.db, repo.id);
       return reply.code(204).send(null);
     },
   );

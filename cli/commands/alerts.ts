@@ -32,6 +32,7 @@ interface Alert {
   gap?: string;
   source?: string;
   endedAt?: string;
+  endReason?: string;
   acked?: { at: string; by: string; note?: string };
 }
 
@@ -148,7 +149,11 @@ function showCommand(alert: Command): void {
         ['first', clock(found.firstAt, utc)],
         ['last', `${clock(found.lastAt, utc)}, ${found.matches} in all`],
         ['raised', clock(found.raisedAt, utc)],
-        ['over', found.endedAt && clock(found.endedAt, utc)],
+        [
+          'over',
+          found.endedAt &&
+            `${clock(found.endedAt, utc)}${found.endReason === 'disabled' ? ': the source was disabled' : ''}`,
+        ],
         ['change', found.change],
         ['event', found.eventID],
         ['gap', found.gap],

@@ -4,6 +4,16 @@ import { createHmac } from 'node:crypto';
 export const NOTICES = ['raised', 'ended'] as const;
 export type Notice = (typeof NOTICES)[number];
 
+/** Why a gap or a silence is over. One that nobody waits for any more is not heard again. */
+export const END_REASONS = ['closed', 'heard', 'disabled'] as const;
+export type EndReason = (typeof END_REASONS)[number];
+
+const ENDS: Record<EndReason, string> = {
+  closed: 'the gap was closed',
+  heard: 'the source is heard again',
+  disabled: 'the source was disabled, and was not heard again',
+};
+
 /** An alert as receivers are told of it. Values come from redacted events. */
 export interface AlertNotice {
   /** The same for each attempt, so that a receiver knows what it has been told. */
@@ -12,6 +22,8 @@ export interface AlertNotice {
   raisedID: string;
   /** RFC 3339; null: it is not over, or is no matter that ends. */
   endedAt: string | null;
+  /** Why it is over; null where it isn't. */
+  endReason: EndReason | null;
   rule: string;
   title: string;
   severity: string;
@@ -103,6 +115,8 @@ function labelOf({ severity, endedAt }: AlertNotice): string {
   return endedAt === null ? severity : 'resolved';
 }
 
-function textOf({ message, endedAt }: AlertNotice): string {
-  return endedAt === null ? message : `Over since ${endedAt.slice(0, 19)}Z. It was: ${message}`;
+function textOf({ message, endedAt, endReason }: AlertNotice): string {
+  if (endedAt === null) return message;
+  const why = endReason === null ? '' : `: ${ENDS[endReason]}`;
+  return `Over since ${endedAt.slice(0, 19)}Z${why}. It was: ${message}`;
 }

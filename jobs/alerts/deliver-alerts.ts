@@ -113,6 +113,7 @@ function noticeOf(delivery: DueDelivery, pageURL: string): AlertNotice {
     id: ended_at === null ? `alert-${place}` : `alert-end-${place}`,
     raisedID: `alert-${place}`,
     endedAt: ended_at,
+    endReason: delivery.end_reason,
     rule: delivery.rule,
     title: delivery.title,
     severity: delivery.severity,

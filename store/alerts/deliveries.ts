@@ -1,5 +1,5 @@
 import type { ClientBase } from 'pg';
-import type { Notice } from '../../core/alerts/payload.js';
+import type { EndReason, Notice } from '../../core/alerts/payload.js';
 
 /** A delivery that is due, with its alert. */
 export interface DueDelivery {
@@ -23,6 +23,7 @@ export interface DueDelivery {
   change_id: string | null;
   /** Null in a notice that it was raised, though it may be over meanwhile. */
   ended_at: string | null;
+  end_reason: EndReason | null;
 }
 
 /** What came of an attempt. */
@@ -45,7 +46,8 @@ export async function findDueDeliveries(client: ClientBase, now: Date, most: num
     name: 'alert-deliveries-due',
     text: `select d.cluster_id, d.alert_id, d.receiver, d.notice, d.attempts, k.name as cluster, a.rule, a.title, a.severity, a.subject,
                   a.namespace, a.object, a.username, a.message, a.first_at, a.raised_at, a.matches, a.change_id,
-                  case when d.notice = 'ended' then a.ended_at end as ended_at
+                  case when d.notice = 'ended' then a.ended_at end as ended_at,
+                  case when d.notice = 'ended' then a.end_reason end as end_reason
              from (select *, row_number() over (partition by receiver order by due_at, alert_id) as n
                      from alert_deliveries q where state = 'due' and due_at <= $1
                       and not (notice = 'ended' and exists (

@@ -95,7 +95,7 @@ export async function findSilentSources(
 }
 
 /**
- * Notes that gaps have closed and sources are heard again, of which alerts were raised, and asks that those be told who
+ * Notes that gaps have closed, and that sources are heard again or nobody waits for them any more, of which alerts were raised, and asks that those be told who
  * were told, or are to be told, of the alert.
  * @returns how many deliveries that makes
  */
@@ -103,11 +103,17 @@ export async function endStates(client: ClientBase, clusterID: number, now: Date
   const { rowCount } = await client.query({
     name: 'alerts-end',
     text: `with over as (
-           update alerts a set ended_at = $2
-            where a.cluster_id = $1 and a.subject in ('gap', 'source') and a.ended_at is null
-              and (exists (select from gaps g where a.subject = 'gap' and g.cluster_id = $1 and g.id = a.gap_id and g.state = 'closed')
-                   or exists (select from source_health h where a.subject = 'source' and h.source_id = a.source_id
-                                                            and h.last_received_at > a.first_at))
+           update alerts a set ended_at = $2, end_reason = e.reason
+             from (select o.id, case
+                            when o.subject = 'gap' and exists (
+                              select from gaps g where g.cluster_id = $1 and g.id = o.gap_id and g.state = 'closed') then 'closed'
+                            when o.subject = 'source' and exists (
+                              select from source_health h where h.source_id = o.source_id and h.last_received_at > o.first_at) then 'heard'
+                            when o.subject = 'source' and not exists (
+                              select from sources s where s.id = o.source_id and s.disabled_at is null) then 'disabled'
+                          end as reason
+                     from alerts o where o.cluster_id = $1 and o.subject in ('gap', 'source') and o.ended_at is null) e
+            where a.cluster_id = $1 and a.id = e.id and e.reason is not null
            returning a.id)
            insert into alert_deliveries (cluster_id, alert_id, receiver, notice)
            select d.cluster_id, d.alert_id, d.receiver, 'ended'

@@ -1,5 +1,5 @@
 import { type Kysely, sql } from 'kysely';
-import { NOTICES, type Notice } from '../../core/alerts/payload.js';
+import { type EndReason, NOTICES, type Notice } from '../../core/alerts/payload.js';
 import type { Severity, SubjectKind } from '../../core/alerts/rule.js';
 import type { Database } from '../schema.js';
 import { type Keyset, type Page, pageOf } from './cursor.js';
@@ -37,13 +37,14 @@ export interface AlertRow {
   gap_id: string | null;
   source: string | null;
   ended_at: string | null;
+  end_reason: EndReason | null;
   acked_at: string | null;
   acked_by: string | null;
   ack_note: string | null;
 }
 
 const COLUMNS = sql`a.id, k.name as cluster, a.rule, a.title, a.severity, a.subject, a.key, a.message, a.first_at, a.last_at, a.matches,
-  a.raised_at, a.namespace, a.object, a.username, a.change_id, a.event_id, a.gap_id, s.name as source, a.ended_at, a.acked_at,
+  a.raised_at, a.namespace, a.object, a.username, a.change_id, a.event_id, a.gap_id, s.name as source, a.ended_at, a.end_reason, a.acked_at,
   a.acked_by, a.ack_note`;
 
 /** Alerts, those raised last first. */

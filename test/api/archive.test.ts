@@ -282,4 +282,38 @@ describe('a legal hold', () => {
     expect(events).toEqual(expect.arrayContaining([`POST /v1/holds`, `POST /v1/holds/${id}/release`]));
     expect((await api.cli(['retention'])).stdout).toMatch(/^policy 1, since .*: change=30d,.*\n/);
   });
+
+  it("keeps an archived body from being erased as another event's, whose body is the same", async () => {
+    const cluster = new Cluster();
+    const same = { kind: 'ConfigMap', data: { mode: 'agreed' } };
+    const patch = (username: string, mode: string) =>
+      cluster.write(
+        'patch',
+        { resource: 'configmaps', namespace: 'shop', name: 'agreed' },
+        { kind: 'ConfigMap', data: { mode, by: username } },
+        { requestObject: same, user: { username } },
+      );
+    await api.post(eventList([patch('mallory@example.com', 'agreed'), patch('alice@example.com', 'agreed')]));
+    await api.query('delete from retention_progress');
+    await archive();
+    // The newest is in force, and stays.
+    const { json } = await ask(api, '/v1/changes?name=agreed');
+    expect(json.items.map((item: { actor: { username: string } }) => item.actor.username)).toEqual([
+      'alice@example.com',
+    ]);
+    const repo = { name: 'shop', url: 'https://git.example.com/shop.git' };
+    expect((await ask(api, '/v1/repos', { method: 'POST', body: repo })).status).toBe(201);
+    const hold = { reason: 'case 4712', username: 'mallory@example.com' };
+    const { id } = (await ask(api, '/v1/holds', { method: 'POST', body: hold })).json;
+    const body = { event: json.items[0].id, parts: ['request'], reason: 'request-19' };
+    const refused = await ask(api, '/v1/erasures', { method: 'POST', body });
+    expect([refused.status, refused.json.detail]).toEqual([409, 'a legal hold covers it']);
+    const forgotten = await ask(api, '/v1/repos/shop', { method: 'DELETE' });
+    expect([forgotten.status, forgotten.json.code]).toEqual([409, 'conflict']);
+    const released = { method: 'POST', body: { reason: 'closed' } };
+    expect((await ask(api, `/v1/holds/${id}/release`, released)).status).toBe(200);
+    const erased = await ask(api, '/v1/erasures', { method: 'POST', body });
+    expect([erased.status, erased.json.segments]).toEqual([200, 1]);
+    expect((await ask(api, '/v1/repos/shop', { method: 'DELETE' })).status).toBe(204);
+  });
 });

@@ -220,12 +220,15 @@ describe('the end of a silence', () => {
       raisedID: first.data.id,
       rule: 'source-silent',
       endedAt: SOON.toISOString().replace('Z', '000Z'),
+      endReason: 'heard',
     });
     expect(last.data.id).not.toBe(first.data.id);
     const texts = bodies.flatMap(({ text }) => text ?? []);
     expect(texts).toHaveLength(2);
     expect(texts[0]).toMatch(/^\*\[high\]/);
-    expect(texts[1]).toMatch(/^\*\[resolved\] .*\nOver since .*Z\. It was: .*told nothing for 900 s/);
+    expect(texts[1]).toMatch(
+      /^\*\[resolved\] .*\nOver since .*Z: the source is heard again\. It was: .*told nothing for 900 s/,
+    );
     expect((await deliveries(alerting)).every(({ state }) => state === 'delivered')).toBe(true);
   });
 });

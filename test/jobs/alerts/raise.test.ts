@@ -260,6 +260,21 @@ environments: [{ name: production, namespaces: [shop] }]`,
     expect((await ended()).length).toBe(2);
   });
 
+  it('are over where a silent source is disabled, and say so', async () => {
+    const alerting = new Alerting(database.pool, 'builtIn: [source-silent]');
+    await cluster.record(exec(1));
+    await database.pool.query('update source_health set last_received_at = $1', [
+      new Date(SOON.getTime() - 900_000),
+    ]);
+    expect(await alerting.raise()).toBe(1);
+    await database.pool.query('update sources set disabled_at = now()');
+    await alerting.raise();
+    expect(await alerting.rows('select end_reason from alerts where ended_at is not null')).toEqual([
+      { end_reason: 'disabled' },
+    ]);
+    expect(await alerting.raise()).toBe(0);
+  });
+
   it('go when they are kept no longer, but for what goes on, is to be told or is held', async () => {
     const alerting = new Alerting(
       database.pool,
