@@ -49,7 +49,8 @@ export async function beginImport(
       [source.clusterID, source.sourceID, file.etag],
     );
     const before = known[0];
-    if (before?.state === 'done' || before?.state === 'damaged' || before?.busy) {
+    // A damaged one may be read again: the second time, less is lost before each damaged place.
+    if (before?.state === 'done' || before?.busy) {
       await client.query('rollback');
       if (before.busy) return { state: 'busy' };
       const { id, events, stored, quarantined } = before;

@@ -11,7 +11,7 @@ export async function findImported(
     select o.key from sources s
       join clusters k on k.id = s.cluster_id
       join source_objects o on o.cluster_id = s.cluster_id and o.source_id = s.id and o.bucket = ''
-       and o.etag = ${`sha256:${sha256}`} and o.state in ('done', 'damaged')
+       and o.etag = ${`sha256:${sha256}`} and o.state = 'done'
      where ${target.source === undefined ? sql`k.name = ${target.cluster} and s.kind = 'import'` : sql`s.name = ${target.source}`}
      limit 1`.execute(db);
   return rows[0]?.key;
