@@ -1,4 +1,4 @@
-import { sha256 } from '../canonical.js';
+import { createHash } from 'node:crypto';
 import { gapText } from './gap.js';
 import { completenessStatement, type Report, type ReportRow } from './report.js';
 
@@ -134,10 +134,13 @@ function token(reference: string): string {
   return /^[a-z_]/.test(text) ? text : `r${text}`;
 }
 
-/** A UUIDv8 (RFC 9562) that follows from a text. */
+/** The namespace of our UUIDs; drawn once. */
+const UUID_NAMESPACE = Buffer.from('6f0c2f8e5d0b4b7e9a3c1e7d4f2a8b60', 'hex');
+
+/** A UUIDv5 (RFC 9562, section 5.5) that follows from a text: OSCAL's datatype `uuid` takes versions 4 and 5 only. */
 function uuidOf(text: string): string {
-  const bytes = sha256(text).subarray(0, 16);
-  bytes[6] = (bytes[6]! & 0x0f) | 0x80;
+  const bytes = createHash('sha1').update(UUID_NAMESPACE).update(text).digest().subarray(0, 16);
+  bytes[6] = (bytes[6]! & 0x0f) | 0x50;
   bytes[8] = (bytes[8]! & 0x3f) | 0x80;
   const hex = bytes.toString('hex');
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');

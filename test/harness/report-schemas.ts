@@ -3,15 +3,17 @@ import { Compile } from 'typebox/compile';
 
 /**
  * The parts of two published schemas that our reports use, written from what they say: what is required, what is allowed
- * beside it, and the patterns of datatypes. OSCAL: NIST, assessment results 1.1, JSON. OCSF: schema.ocsf.io 1.5.0, class
+ * beside it, and the patterns of datatypes. OSCAL: NIST, assessment results, JSON; held against the text of version 1.0.4 on
+ * 2026-11-28, definition by definition (of the date's pattern, leap years apart). OCSF: schema.ocsf.io 1.5.0, class
  * 6003. No package of ours holds the schemas themselves.
  */
 const closed = { additionalProperties: false };
 const Uuid = Type.String({
-  pattern: '^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[45678][0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}$',
+  pattern: '^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[45][0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}$',
 });
 const DateTime = Type.String({
-  pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[+-]\\d{2}:\\d{2})$',
+  pattern:
+    '^(19|2[0-9])[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T(2[0-3]|[01][0-9]):[0-5][0-9]:[0-5][0-9](\\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$',
 });
 const Text = Type.String({ pattern: '^\\S(.*\\S)?$' });
 const Token = Type.String({ pattern: '^[\\p{L}_][\\p{L}\\p{N}.\\-_]*$' });
