@@ -49,8 +49,8 @@ export function readFilter(query: Omit<Filters, 'commit' | 'pr'>): ChangeFilter 
     names: listOf(query.name),
     labels: listOf(query.label)?.flatMap(readLabels),
     actors: listOf(query.actor),
-    tools: listOf(query.tool),
-    verbs: listOf(query.verb),
+    tools: listOf(query.tool)?.map(lower),
+    verbs: listOf(query.verb)?.map(lower),
     kinds: listOf(query.kind),
     classes: listOf(query.class),
     verdicts: listOf(query.verdict),
@@ -73,6 +73,9 @@ export async function readCommits(
   if (commits.length + pullRequests.length === 0) return {};
   return { commits: await findDeployedCommits(db, commits, pullRequests) };
 }
+
+/** Verbs and tools are kept in lower case; people also write PATCH and Helm. */
+const lower = (word: string) => word.toLowerCase();
 
 /**
  * The labels that a selector asks for: `app=web`, `app==web`, several with commas between them, as kubectl's -l takes

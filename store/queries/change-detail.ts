@@ -14,6 +14,9 @@ import { findObjectsOfEvents } from './event-objects.js';
 
 interface Digests {
   cluster_id: number;
+  /** The event that the change was made of, and the source that told it. */
+  event_digest: Buffer;
+  source_id: number;
   level: Level;
   request_digest: Buffer | null;
   before_digest: Buffer | null;
@@ -38,7 +41,7 @@ export interface ChangeDetail {
 async function findDigests(db: Kysely<Database>, id: string): Promise<Digests | undefined> {
   const millis = millisOfID(id);
   const { rows } = await prepared(sql<Digests>`
-    select cluster_id, level, request_digest, before_digest, before_certainty, after_digest, after_certainty, deleted
+    select cluster_id, event_digest, source_id, level, request_digest, before_digest, before_certainty, after_digest, after_certainty, deleted
       from changes
      where cluster_id in (select id from clusters) and change_id = ${id}::uuid
        and at >= ${new Date(millis).toISOString()}::timestamptz and at < ${new Date(millis + 1).toISOString()}::timestamptz`).execute(
@@ -57,6 +60,7 @@ export async function findChangeDetail(db: Kysely<Database>, row: ChangeRow): Pr
         digests.after_digest,
       ])
     : new Map<string, Json>();
+  // What a deletecollection removed is one change each, of the collection's own request.
   const events = await prepared(sql<{
     event_id: string;
     stage: Stage;
@@ -74,7 +78,10 @@ export async function findChangeDetail(db: Kysely<Database>, row: ChangeRow): Pr
       from events e
       join sources s on s.id = e.source_id
       left join authorizations z on z.cluster_id = e.cluster_id and z.id = e.authorization_id
-     where e.cluster_id = ${digests?.cluster_id ?? 0} and e.at = ${row.at}::timestamptz and e.request_id = ${row.change_id}::uuid
+     where e.cluster_id = ${digests?.cluster_id ?? 0} and e.at = ${row.at}::timestamptz
+       and e.request_id = coalesce((select c.request_id from events c
+                                     where c.cluster_id = ${digests?.cluster_id ?? 0} and c.at = ${row.at}::timestamptz and c.digest = ${digests?.event_digest ?? null}::bytea
+                                       and c.source_id = ${digests?.source_id ?? null}::integer), ${row.change_id}::uuid)
      order by e.stage, e.seq`).execute(db);
   const objects = digests
     ? await findObjectsOfEvents(

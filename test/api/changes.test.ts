@@ -118,6 +118,7 @@ const FILTERS: Array<[query: string, of: 'visible' | 'everything', holds: (item:
   ],
   ['tool=session-script', 'visible', (item) => item.tool.name === 'session-script'],
   ['tool=nothing-of-the-kind', 'everything', () => false],
+  ['verb=PATCH&tool=KubeCtl', 'visible', (item) => item.verb === 'patch' && item.tool.name === 'kubectl'],
   ['verb=patch', 'visible', (item) => item.verb === 'patch'],
   [
     'verb=delete&verb=deletecollection',

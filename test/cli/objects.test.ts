@@ -380,11 +380,13 @@ it('a collection whose objects were not told is said to be so; told ones are lis
   expect(list.stdout).toMatch(/deleted a collection \(which objects is not recorded\)\n/);
   expect(list.stdout).toMatch(/deleted a collection\n/);
   const history = JSON.parse((await api.cli(['history', 'cm/one', '-n', 'bulk', '-o', 'json'])).stdout) as {
-    items: Array<{ kind: string; summary: string; flags: string[] }>;
+    items: Array<{ id: string; kind: string; summary: string; flags: string[] }>;
   };
   expect(history.items[0]).toMatchObject({
     kind: 'delete',
     summary: 'deleted (a)',
     flags: ['item_of_collection'],
   });
+  const shown = await api.cli(['show', history.items[0]!.id]);
+  expect(shown.stdout).toMatch(/^Told by: +default \(webhook\): ResponseComplete$/m);
 });
