@@ -49,7 +49,8 @@ export async function findDueDeliveries(client: ClientBase, now: Date, most: num
                   case when d.notice = 'ended' then a.ended_at end as ended_at,
                   case when d.notice = 'ended' then a.end_reason end as end_reason
              from (select *, row_number() over (partition by receiver order by due_at, alert_id) as n
-                     from alert_deliveries q where state = 'due' and due_at <= $1
+                     from alert_deliveries q
+                    where cluster_id in (select id from clusters) and state = 'due' and due_at <= $1
                       and not (notice = 'ended' and exists (
                             select from alert_deliveries r
                              where r.cluster_id = q.cluster_id and r.alert_id = q.alert_id and r.receiver = q.receiver
@@ -97,7 +98,8 @@ export async function recordAttempt(
 export async function postponeReceiver(client: ClientBase, receiver: string, until: Date): Promise<void> {
   await client.query({
     name: 'alert-receiver-postpone',
-    text: `update alert_deliveries set due_at = $2 where receiver = $1 and state = 'due' and due_at < $2`,
+    text: `update alert_deliveries set due_at = $2
+            where cluster_id in (select id from clusters) and receiver = $1 and state = 'due' and due_at < $2`,
     values: [receiver, until],
   });
 }

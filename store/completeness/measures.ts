@@ -11,7 +11,8 @@ export interface Measures {
 /** What the metrics tell of completeness. */
 export async function findMeasures(client: ClientBase, since: Date, until: Date): Promise<Measures> {
   const gaps = await client.query<{ cause: GapCause; open: number }>(
-    `select cause, count(*)::int as open from gaps where state = 'open' group by cause`,
+    `select cause, count(*)::int as open from gaps
+      where cluster_id in (select id from clusters) and state = 'open' group by cause`,
   );
   const complete = await client.query<{ source: string; ratio: number }>(
     `select s.name as source,

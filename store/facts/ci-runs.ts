@@ -116,7 +116,8 @@ export async function recordRun(
        update ci_runs set asked_at = $3, sha = $4, started_at = $5, ended_at = $6, url = $7
         where repo_id = $1 and run = $2),
      waited as (
-       delete from ci_run_changes where repo_id = $1 and run = $2 returning cluster_id, at, change_id)
+       delete from ci_run_changes
+        where cluster_id in (select id from clusters) and repo_id = $1 and run = $2 returning cluster_id, at, change_id)
      update current_verdicts v set link_due = true from waited w
       where v.cluster_id = w.cluster_id and v.at = w.at and v.change_id = w.change_id`,
     [

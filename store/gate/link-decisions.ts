@@ -17,7 +17,8 @@ export async function linkDecisions(client: ClientBase, now: Date, limit: number
   const { rowCount } = await client.query(
     `with due as (
        select cluster_id, id, at, username, namespace, resource from gate_decisions
-        where request_id is null and at > $1::timestamptz - interval '${GIVE_UP}' order by at desc limit $2)
+        where cluster_id in (select id from clusters) and request_id is null
+          and at > $1::timestamptz - interval '${GIVE_UP}' order by at desc limit $2)
      update gate_decisions d
         set request_id = e.request_id, event_at = e.at, audit_id = e.audit_id, code = e.code,
             agrees = coalesce(o.namespace = due.namespace and o.resource = due.resource, true)
@@ -50,7 +51,8 @@ async function linkRepeats(client: ClientBase, now: Date, limit: number): Promis
   const { rowCount } = await client.query(
     `with due as (
        select * from gate_decisions
-        where request_id is null and at > $1::timestamptz - interval '${GIVE_UP}' order by at desc limit $2)
+        where cluster_id in (select id from clusters) and request_id is null
+          and at > $1::timestamptz - interval '${GIVE_UP}' order by at desc limit $2)
      update gate_decisions d
         set request_id = first.request_id, event_at = first.event_at, audit_id = first.audit_id, code = first.code,
             agrees = first.agrees

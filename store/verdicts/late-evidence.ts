@@ -31,8 +31,8 @@ export async function markLinksDue(client: ClientBase, syncs: readonly Sync[], n
   const { rowCount } = await client.query(
     `update current_verdicts v set link_due = true
        from unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) as q (application, since, until)
-      where v.application = q.application and v.at >= q.since and v.at <= q.until and not v.link_due
-        and (v.verdict is null or v.verdict in ('unknown', 'out-of-band') or not v.final)`,
+      where v.cluster_id in (select id from clusters) and v.application = q.application and v.at >= q.since and v.at <= q.until
+        and not v.link_due and (v.verdict is null or v.verdict in ('unknown', 'out-of-band') or not v.final)`,
     [
       questions.map(({ application }) => application),
       questions.map(({ since }) => formatMicros(since)),
@@ -120,7 +120,8 @@ async function byCommits(
   const { rowCount } = await client.query(
     `with touched as (select id from commit_ranges where shas && array(${shas}))
      update current_verdicts v set due_at = $3
-      where v.range_ids && array(select id from touched) and (v.due_at is null or v.due_at > $3)`,
+      where v.cluster_id in (select id from clusters) and v.range_ids && array(select id from touched)
+        and (v.due_at is null or v.due_at > $3)`,
     [since, until, now],
   );
   return rowCount ?? 0;

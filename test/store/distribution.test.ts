@@ -1,7 +1,7 @@
 import type { Pool } from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../harness/database.js';
-import { NOT_DISTRIBUTED } from './distributed.js';
+import { NOT_DISTRIBUTED, WITHOUT_CLUSTER } from './distributed.js';
 
 /** What Citus asks of a table that is distributed by cluster_id, shown without it. explain.test.ts looks at the queries. */
 let database: TestDatabase;
@@ -34,6 +34,12 @@ it('the tables that grow with a cluster bear its id', async () => {
     ]),
   );
   expect(names).toEqual(expect.arrayContaining([...NOT_DISTRIBUTED]));
+  const all = await pool.query<{ name: string }>(
+    `select relname as name from pg_class
+      where relkind in ('r', 'p') and not relispartition and relnamespace = 'public'::regnamespace order by 1`,
+  );
+  const without = all.rows.map(({ name }) => name).filter((name) => !names.includes(name));
+  expect(without.sort()).toEqual([...WITHOUT_CLUSTER].sort());
 });
 
 it('cluster_id never lacks, and every unique key of a distributed table holds it', async () => {
