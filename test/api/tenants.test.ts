@@ -184,7 +184,7 @@ describe('a tenant', () => {
     expect(changes.map((item: { cluster: string }) => item.cluster)).toEqual(['vault-prod', 'vault-prod']);
     expect(await list('/v1/objects')).toHaveLength(1);
     expect((await ask(api, `/v1/changes/${ownChange}`, { token })).status).toBe(404);
-    expect(await list('/v1/changes?cluster=default')).toEqual(undefined);
+    expect(await list('/v1/changes?cluster=default')).toEqual([]);
   });
 
   it('sees its own changes, objects, events and actors', async () => {
