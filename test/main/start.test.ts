@@ -51,6 +51,8 @@ it('makes the first token and source once a Postgres that was away at the start 
   await expect.poll(() => said.length, { timeout: 30_000 }).toBe(2);
   const token = (await readFile(join(folder, 'admin-token'), 'utf8')).trim();
   expect(said[1]).toContain(token);
+  expect(said[1]).toContain(join(folder, 'webhook-kubeconfig.yaml'));
+  expect(said[1]).toMatch(/npx whochanged --since 30m/);
   // One can ask at the address that is told.
   const address = /up at (\S+)/.exec(said[1]!)![1]!;
   const answer = await fetch(`${address}/v1/sources`, { headers: { authorization: `Bearer ${token}` } });
