@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
-import { parse, stringify } from 'yaml';
 import { collect, createContext, type GlobalFlags, wholeNumber, writeStructured } from '../context.js';
 import { examples } from '../examples.js';
 import { CliError, EXIT } from '../exit.js';
+import { yaml } from '../on-demand.js';
 import { clock } from '../render/text.js';
 import { writeTable } from './lists.js';
 
@@ -162,7 +162,7 @@ function kubeconfigCommand(gate: Command): void {
  * (k8s.io/apiserver/pkg/util/webhook/authentication.go).
  */
 function admissionKubeconfig(text: string, file: string): string {
-  const config = parse(text) as {
+  const config = yaml().parse(text) as {
     clusters?: Array<{ cluster?: { server?: string } }>;
     users?: Array<{ user?: object }>;
   } | null;
@@ -170,7 +170,7 @@ function admissionKubeconfig(text: string, file: string): string {
   const user = config?.users?.[0]?.user;
   if (server === undefined || !URL.canParse(server) || user === undefined)
     throw new CliError(EXIT.usage, `${file}: it is no kubeconfig of a source`, 'see `whochanged source add`');
-  return stringify({
+  return yaml().stringify({
     apiVersion: 'v1',
     kind: 'Config',
     users: [{ name: new URL(server).host, user }],

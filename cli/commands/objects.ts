@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import { stringify } from 'yaml';
 import {
   type Context,
   createContext,
@@ -11,6 +10,7 @@ import {
 import { examples } from '../examples.js';
 import { CliError, EXIT } from '../exit.js';
 import { locateObject } from '../object-ref.js';
+import { yaml } from '../on-demand.js';
 import { type Detail, renderChange } from '../render/change.js';
 import type { Change, View } from '../render/changes.js';
 import { changesCsv, fieldsCsv } from '../render/csv.js';
@@ -94,7 +94,7 @@ function showCommand(program: Command): void {
     if (flags.fields) context.out(fieldTable(state, context.view));
     else
       context.out(
-        `# ${safe(text)} as of ${state.at ? clock(state.at, true) : 'unknown'}Z, ${state.certainty}${state.exists === 'no' ? ', deleted since' : ''}\n${stringify(state.object, { lineWidth: 0 })}`,
+        `# ${safe(text)} as of ${state.at ? clock(state.at, true) : 'unknown'}Z, ${state.certainty}${state.exists === 'no' ? ', deleted since' : ''}\n${yaml().stringify(state.object, { lineWidth: 0 })}`,
       );
   });
 }
