@@ -106,9 +106,6 @@ export class Ledger {
   ): Promise<void> {
     const cache = this.#cacheOf(clusterID);
     const { firstSeq, bodiesEpoch } = await beginNumbered(client, clusterID);
-    // Lookups here are index probes for whatever cluster. Planned for one that statistics don't know yet, because it is new in
-    // a large ledger, they would walk through all its rows instead: it is taken to have hardly any.
-    await client.query('set local plan_cache_mode = force_generic_plan');
     if (cache.bodiesEpoch !== bodiesEpoch) {
       // Bodies that were known to be there may be gone.
       cache.bodies = new BodyCache(this.#parsedBodies);

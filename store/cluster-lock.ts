@@ -23,7 +23,9 @@ export async function lockCluster(client: ClientBase, clusterID: number): Promis
 /**
  * Begins a transaction that excludes all other writers of a cluster, and takes a block of numbers for its events.
  * Returns the block's first, and how often bodies were swept away (store/archive/sweep-bodies.ts). One round trip: each
- * costs a turn of a busy event loop.
+ * costs a turn of a busy event loop. Its lookups are index probes for whatever cluster, and planned so: planned for one that
+ * statistics don't know yet, because it is new in a large ledger and taken to have hardly any rows, they would walk through
+ * all of them.
  */
 export async function beginNumbered(
   client: ClientBase,
@@ -33,7 +35,7 @@ export async function beginNumbered(
   const cluster = Math.trunc(clusterID);
   const results = (await client.query(
     `begin; set local idle_in_transaction_session_timeout = ${Math.trunc(silenceMs)};
-     set local statement_timeout = ${STATEMENT_MS}; select pg_advisory_xact_lock(${CLUSTER_LOCK}, ${cluster});
+     set local statement_timeout = ${STATEMENT_MS}; set local plan_cache_mode = force_generic_plan; select pg_advisory_xact_lock(${CLUSTER_LOCK}, ${cluster});
      select nextval('ingest_seq') as seq, (select bodies_epoch from clusters where id = ${cluster}) as epoch`,
   )) as unknown as Array<{ rows: Array<{ seq: string; epoch: number }> }>;
   const { seq, epoch } = results.at(-1)!.rows[0]!;
