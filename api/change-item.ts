@@ -56,6 +56,7 @@ export function actorItem(
 
 /** A row as the API answers it. */
 export function changeItem(row: ChangeRow): ChangeItem {
+  const diff = row.diff ? labelled(row, row.diff) : undefined;
   return {
     id: row.change_id,
     seq: row.seq,
@@ -79,8 +80,8 @@ export function changeItem(row: ChangeRow): ChangeItem {
     ...(row.source_ips && { sourceIPs: row.source_ips }),
     summary: row.summary,
     flags: row.flags ?? [],
-    ...(row.diff && { diff: labelled(row) }),
-    ...certaintyItem(row),
+    ...(diff && { diff }),
+    ...certaintyItem(row, diff),
     ...(row.resource_version && { resourceVersion: row.resource_version }),
     ...(row.generation !== null && { generation: Number(row.generation) }),
     auditID: row.audit_id,
@@ -122,7 +123,7 @@ export function rootItem(
 }
 
 /** A field change is as sure as the less sure of the two states it was found between. */
-function labelled(row: ChangeRow): NonNullable<ChangeItem['diff']> {
+function labelled(row: ChangeRow, diff: NonNullable<ChangeRow['diff']>): NonNullable<ChangeItem['diff']> {
   const gap = row.flags?.some((flag) => flag === 'before_unknown' || flag === 'generation_gap') ?? false;
   const before = !gap && row.before_certainty === 'exact' ? 'exact' : 'inferred';
   const after = {
@@ -130,18 +131,18 @@ function labelled(row: ChangeRow): NonNullable<ChangeItem['diff']> {
     certainty: row.after_certainty ?? 'unknown',
     inferred: row.inferred ?? undefined,
   };
-  return (row.diff ?? []).map((change) => ({
+  return diff.map((change) => ({
     ...change,
     certainty: lessSure([before, certaintyOf(after, change.path).certainty]),
   }));
 }
 
-function certaintyItem(row: ChangeRow): Pick<ChangeItem, 'certainty'> {
+function certaintyItem(row: ChangeRow, diff: ChangeItem['diff']): Pick<ChangeItem, 'certainty'> {
   const after =
     row.after_certainty ?? (row.flags?.includes('content_not_recorded') ? ('unknown' as const) : undefined);
   if (!after && !row.before_certainty) return {};
   const sides = [row.before_certainty, after].filter((side) => side !== null && side !== undefined);
-  const summary = lessSure(row.diff?.length ? labelled(row).map(({ certainty }) => certainty) : sides);
+  const summary = lessSure(diff?.length ? diff.map(({ certainty }) => certainty) : sides);
   return {
     certainty: {
       ...(row.before_certainty && { before: row.before_certainty }),
