@@ -1,5 +1,5 @@
 import type { Person } from './facts.js';
-import type { SamePerson } from './same-person.js';
+import { personOfAccount, type SamePerson } from './same-person.js';
 
 /** A file that says who owns what of a repository, as it was before a change came in. */
 export interface CodeOwnersFile {
@@ -125,15 +125,10 @@ function ownership(
     const members = owner.startsWith('@') && owner.includes('/') ? teams.get(owner.toLowerCase()) : [owner];
     if (!members) answer = 'unknown';
     for (const member of members ?? []) {
-      const same = samePerson(accountOfOwner(member), approver);
+      const same = samePerson(personOfAccount(member.replace(/^@/, '')), approver);
       if (same === 'yes') return 'yes';
       if (same === 'unknown') answer = 'unknown';
     }
   }
   return answer;
-}
-
-function accountOfOwner(owner: string): Person {
-  const name = owner.replace(/^@/, '');
-  return name.includes('@') ? { email: name } : { login: name };
 }

@@ -1,5 +1,6 @@
 import { parseMicros } from '../timestamp.js';
 import type { ImportedApproval, Person } from './facts.js';
+import { personOfAccount } from './same-person.js';
 
 /** An item that can't be taken: what is wrong, and with which of its members. */
 export class ItemProblem extends Error {}
@@ -44,8 +45,7 @@ export function optionalTime(item: Record<string, unknown>, name: string): numbe
 /** `{login, email, name}`, or a text: with @ an address, else a login. */
 export function decodePerson(value: unknown, name: string): Person {
   if (typeof value === 'string' && value.trim() !== '') {
-    const text = value.trim().slice(0, MAX_TEXT);
-    return text.includes('@') ? { email: text } : { login: text };
+    return personOfAccount(value.trim().slice(0, MAX_TEXT));
   }
   if (typeof value !== 'object' || value === null)
     throw new ItemProblem(`${name}: expected a login, an address, or an object with login, email or name`);

@@ -19,6 +19,11 @@ export const byAccount: SamePerson = (a, b) => {
   return 'unknown';
 };
 
+/** Who goes by an account that is told as one text: with @ an address, else a login. */
+export function personOfAccount(account: string): Person {
+  return account.includes('@') ? { email: account } : { login: account };
+}
+
 /** A person's account as verdicts name it. */
 export function accountOf(person: Person): string {
   return person.login ?? person.email ?? person.name ?? 'somebody unnamed';

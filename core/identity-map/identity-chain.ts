@@ -1,6 +1,6 @@
 import { builtInController, serviceAccountOf } from '../actors.js';
 import type { Commit, Person } from '../approval/facts.js';
-import { accountOf } from '../approval/same-person.js';
+import { accountOf, personOfAccount } from '../approval/same-person.js';
 import type { UserInfo } from '../audit-event.js';
 import type { Policy } from '../verdict/policy.js';
 import { actorOf } from '../verdict/policy-match.js';
@@ -69,13 +69,13 @@ export function identityChain(facts: ChainFacts, policy: Policy, identities: Ide
   ] as const)
     if (username) users.push([role, { username }]);
   const people: Array<[ChainRole, Person]> = [];
-  if (facts.initiator) people.push(['sync_initiator', accountNamed(facts.initiator)]);
+  if (facts.initiator) people.push(['sync_initiator', personOfAccount(facts.initiator)]);
   for (const { author, coAuthors, committer } of facts.commits) {
     people.push(['commit_author', author]);
     for (const coAuthor of coAuthors) people.push(['co_author', coAuthor]);
     people.push(['committer', committer]);
   }
-  for (const approver of facts.approvers) people.push(['approver', accountNamed(approver)]);
+  for (const approver of facts.approvers) people.push(['approver', personOfAccount(approver)]);
   const chain = [
     ...users.map(([role, user]) => userName(role, user, cluster, policy, identities)),
     ...people.map(([role, person]) => personName(role, person, cluster, identities)),
@@ -134,8 +134,4 @@ function resolved(
     by: found.by,
     ...(entry.name !== undefined && { name: entry.name }),
   };
-}
-
-function accountNamed(account: string): Person {
-  return account.includes('@') ? { email: account } : { login: account };
 }
