@@ -193,6 +193,13 @@ function likeOf(pattern: string): string {
   return pattern.replace(/[\\%_]/g, '\\$&').replaceAll('*', '%');
 }
 
+/** Of one class, equality: it keeps the order of the index by class and time, and the first page ends with its last row. */
+export function isOfClass(column: string, classes: readonly EventClass[]): RawBuilder<SqlBool> {
+  return classes.length === 1
+    ? sql<SqlBool>`${sql.ref(column)} = ${classes[0]}::event_class`
+    : sql<SqlBool>`${sql.ref(column)} = any(${classes}::event_class[])`;
+}
+
 /** The conditions on rows of `changes c`. */
 export function changeConditions(
   { clusterID, objects, users, filter }: ResolvedFilter,

@@ -10,6 +10,7 @@ import {
   findClusters,
   isDoneBy,
   isNotByController,
+  isOfClass,
   isOneOf,
   type ResolvedFilter,
   resolveFilter,
@@ -185,10 +186,7 @@ export function attemptConditions(
 ): RawBuilder<unknown>[] {
   const conditions = [
     sql`c.cluster_id = ${clusterID}`,
-    // Equality keeps the order of the index by class and time, and the first page ends with its last row.
-    classes.length === 1
-      ? sql`c.class = ${classes[0]}::event_class`
-      : sql`c.class = any(${classes}::event_class[])`,
+    isOfClass('c.class', classes),
     ...timeConditions(filter, sql.ref('c.at')),
   ];
   if (objects) conditions.push(sql`${isOneOf('c.object_id', 'uuid', objects)} and c.class <> 'stage'`);

@@ -7,7 +7,7 @@ import type { ErasedPart, PayloadPart } from '../erasures.js';
 import { prepared } from '../prepared.js';
 import type { Database, EventTable } from '../schema.js';
 import { findBodies } from './bodies.js';
-import { timeConditions } from './change-filter.js';
+import { isOfClass, timeConditions } from './change-filter.js';
 import { type Keyset, type Page, pageOf } from './cursor.js';
 
 /** An event as stored, with its dictionary entries. */
@@ -70,9 +70,7 @@ export async function findEvents(
       sql`e.audit_id = ${filter.auditID}`,
     );
   }
-  // Equality keeps the order of the index by class and time.
-  if (filter.classes?.length === 1) conditions.push(sql`e.class = ${filter.classes[0]}::event_class`);
-  else if (filter.classes) conditions.push(sql`e.class = any(${filter.classes}::event_class[])`);
+  if (filter.classes) conditions.push(isOfClass('e.class', filter.classes));
   if (filter.stage) conditions.push(sql`e.stage = ${filter.stage}::audit_stage`);
   if (after) conditions.push(sql`(e.at, e.digest) < (${after.at}::timestamptz, decode(${after.id}, 'hex'))`);
   const found = await sql<{ at: string; digest: Buffer; source_id: number }>`
