@@ -8,6 +8,7 @@ import { type AdmissionUser, deploymentReview, postReview } from '../test/harnes
 import { runCli } from '../test/harness/cli.js';
 import { TestRepo } from '../test/harness/git-repo.js';
 import { startSystem, webhookToken } from '../test/harness/system.js';
+import { percentiles } from './asked.js';
 import { poolOf } from './filled-ledger.js';
 import { send } from './send.js';
 
@@ -123,7 +124,7 @@ async function run(mode: string, at: number, count: number): Promise<number[]> {
       while (next < count) took.push(await ask(mode, next++));
     }),
   );
-  return took.sort((a, b) => a - b);
+  return took;
 }
 
 console.log(
@@ -136,9 +137,8 @@ for (const mode of ['audit', 'warn', 'enforce']) {
     const started = performance.now();
     const took = await run(mode, at, requests);
     const seconds = (performance.now() - started) / 1000;
-    const figures = [took[Math.floor(took.length / 2)], took[Math.floor(took.length * 0.99)], took.at(-1)]
-      .map((ms) => ms!.toFixed(1).padStart(9))
-      .join('');
+    const { p50, p99, max } = percentiles(took);
+    const figures = [p50, p99, max].map((ms) => ms.toFixed(1).padStart(9)).join('');
     console.log(
       `${mode.padEnd(10)}${String(at).padStart(9)}${figures}${Math.round(requests / seconds)
         .toString()
