@@ -1,6 +1,7 @@
 import { type Kysely, sql } from 'kysely';
 import type { Pool } from 'pg';
 import { openBody, type StoredBody } from '../body-encoding.js';
+import { eventIDSql } from '../queries/events.js';
 import { streamRows } from '../queries/stream.js';
 import type { Database } from '../schema.js';
 
@@ -67,7 +68,7 @@ async function* verifyBodies(
     if (++counts.bodies % PROGRESS_ROWS === 0) progress();
   }
   const lost = sql<{ digest: Buffer; event_id: string }>`
-    select r.digest, min((extract(epoch from r.at) * 1000000)::bigint || '-' || encode(r.event, 'hex') || '-' || r.source_id) as event_id
+    select r.digest, min(${sql.raw(eventIDSql('r', 'event'))}) as event_id
       from (select at, digest as event, source_id, unnest(array[request_digest, response_digest]) as digest
               from events where cluster_id = ${cluster.id}) r
      where r.digest is not null
@@ -154,7 +155,7 @@ async function* lostChanges(
   cluster: Cluster,
 ): AsyncGenerator<AnswerDamage> {
   const lost = sql<{ request_id: string; event_id: string }>`
-    select e.request_id, (extract(epoch from e.at) * 1000000)::bigint || '-' || encode(e.digest, 'hex') || '-' || e.source_id as event_id
+    select e.request_id, ${sql.raw(eventIDSql('e'))} as event_id
       from events e
      where e.cluster_id = ${cluster.id} and e.class in ('change', 'access', 'derived', 'status')
        and not exists (select from changes c where c.cluster_id = e.cluster_id and c.at = e.at and c.change_id = e.request_id)

@@ -11,6 +11,7 @@ import type { Database } from '../schema.js';
 import { findBodies, objectIn } from './bodies.js';
 import type { ChangeRow } from './change-rows.js';
 import { findObjectsOfEvents } from './event-objects.js';
+import { eventIDSql } from './events.js';
 
 interface Digests {
   cluster_id: number;
@@ -73,7 +74,7 @@ export async function findChangeDetail(db: Kysely<Database>, row: ChangeRow): Pr
     annotations: Record<string, string> | null;
     latency: number;
   }>`
-    select (extract(epoch from e.at) * 1000000)::bigint || '-' || encode(e.digest, 'hex') || '-' || e.source_id as event_id, e.stage, s.name as source,
+    select ${sql.raw(eventIDSql('e'))} as event_id, e.stage, s.name as source,
            s.kind, e.seq, e.digest, z.decision, z.reason, e.annotations, (extract(epoch from e.stage_at - e.at) * 1000)::float8 as latency
       from events e
       join sources s on s.id = e.source_id

@@ -7,6 +7,7 @@ import type { VerdictName } from '../../core/verdict/verdict.js';
 import type { Certainty, ChangeKind, EventClass, Outcome, PatchType } from '../../core/vocabulary.js';
 import { prepared } from '../prepared.js';
 import type { Database } from '../schema.js';
+import { eventIDSql } from './events.js';
 
 /** A change with everything that a list shows of it; one query, no look-ups after it. */
 export interface ChangeRow {
@@ -134,7 +135,7 @@ export function tellAttempts(events: RawBuilder<unknown>): RawBuilder<ChangeRow>
            i.username as impersonated_username, i.groups as impersonated_groups, coalesce(a.tool, 'unknown') as tool, a.tool_version, a.user_agent,
            c.source_ips, coalesce(c.status->>'message', replace(c.class::text, '_', ' ')) as summary, null as flags, null as diff,
            null as before_certainty, null as after_certainty, null as inferred, null as resource_version, null as generation, c.audit_id, c.request_uri,
-           (extract(epoch from c.at) * 1000000)::bigint || '-' || encode(c.digest, 'hex') || '-' || c.source_id as event_id,
+           ${sql.raw(eventIDSql('c'))} as event_id,
            null as attribution_state, null as attribution_rule, null as attribution_reason, null as root_api_group, null as root_resource,
            null as root_namespace, null as root_name, null as trigger_change_id, null as trigger_at, null as trigger_username,
            null as trigger_summary, null as trigger_api_group, null as trigger_resource, null as trigger_namespace, null as trigger_name,

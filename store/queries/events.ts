@@ -32,8 +32,13 @@ export interface EventRow extends EventTable {
   reason: string | null;
 }
 
+/** SQL of an event's id in the API, from a row that has its time and source, and its digest under this name. */
+export function eventIDSql(row: string, digest = 'digest'): string {
+  return `(extract(epoch from ${row}.at) * 1000000)::bigint || '-' || encode(${row}.${digest}, 'hex') || '-' || ${row}.source_id`;
+}
+
 export const EVENT_SELECT = sql`
-  select e.*, (extract(epoch from e.at) * 1000000)::bigint || '-' || encode(e.digest, 'hex') || '-' || e.source_id as event_id,
+  select e.*, ${sql.raw(eventIDSql('e'))} as event_id,
          k.name as cluster, s.name as source, u.username, u.uid as user_uid, u.groups, u.extra, i.username as impersonated_username,
          i.uid as impersonated_uid, i.groups as impersonated_groups, i.extra as impersonated_extra, a.user_agent,
          o.api_group, o.resource, o.namespace, o.name, z.decision, z.reason`;
