@@ -36,8 +36,8 @@ const OTHER = 99;
 
 /**
  * A member of a population as an OCSF API Activity (schema.ocsf.io, class 6003, 1.5.0). There is no profile for
- * Kubernetes: what has no attribute there stands in `unmapped`. An address that no event told is called unknown, since
- * `src_endpoint` is required.
+ * Kubernetes: what has no attribute there stands in `unmapped`. An address or a user that no event told is called unknown,
+ * since `src_endpoint` and an actor are required.
  */
 export function apiActivity(row: ReportRow, origin: RowOrigin, productVersion: string): object {
   const [activity, name] = ACTIVITIES[origin.verb] ?? [OTHER, origin.verb];
@@ -70,7 +70,7 @@ export function apiActivity(row: ReportRow, origin: RowOrigin, productVersion: s
       event_code: origin.auditID,
     },
     // Who really asked; as whom stands in `unmapped`.
-    actor: { user: { name: origin.username } },
+    actor: { user: { name: origin.username || 'unknown' } },
     api: {
       operation: origin.verb,
       service: { name: 'kube-apiserver' },
@@ -83,7 +83,7 @@ export function apiActivity(row: ReportRow, origin: RowOrigin, productVersion: s
       ...(before.length > 0 && { intermediate_ips: before }),
     },
     ...(origin.userAgent !== null && {
-      http_request: { user_agent: origin.userAgent, url: { path: origin.requestURI } },
+      http_request: { user_agent: origin.userAgent, url: urlOf(origin.requestURI) },
     }),
     resources: [
       {
@@ -104,4 +104,11 @@ export function apiActivity(row: ReportRow, origin: RowOrigin, productVersion: s
       ...(origin.impersonatedUsername !== null && { impersonated_user: origin.impersonatedUsername }),
     },
   };
+}
+
+/** A request URI in OCSF's parts: its `path` has no query. */
+function urlOf(requestURI: string): { path: string; query_string?: string } {
+  const mark = requestURI.indexOf('?');
+  if (mark < 0) return { path: requestURI };
+  return { path: requestURI.slice(0, mark), query_string: requestURI.slice(mark + 1) };
 }

@@ -77,9 +77,8 @@ export function oscalResults(report: Report, generatedAt: string, productVersion
         props: [property('generator', `whochanged ${productVersion}`)],
       },
       'import-ap': {
-        href: '#',
-        remarks:
-          'There is no assessment plan: the population and how it was drawn stand in the observations.',
+        href: `#${id('plan')}`,
+        remarks: 'There is no assessment plan: the resource tells what was asked of the ledger instead.',
       },
       results: [
         {
@@ -113,6 +112,15 @@ export function oscalResults(report: Report, generatedAt: string, productVersion
           ],
         },
       ],
+      'back-matter': {
+        resources: [
+          {
+            uuid: id('plan'),
+            title: 'What was asked of the ledger',
+            description: `${control.statement} Anyone asks it again by: ${report.query}`,
+          },
+        ],
+      },
     },
   };
 }

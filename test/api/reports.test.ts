@@ -173,7 +173,8 @@ describe('the formats of a report', () => {
     expect(await raw(control, 'csv')).toBe(`${lines.join('\r\n')}\r\n`);
   });
 
-  it.each(['soc2-cc8.1', 'soc2-cc7.2', 'pci-10.2'])(
+  // Changes, accesses, reads, refusals, and what deletecollections took.
+  it.each(['soc2-cc8.1', 'soc2-cc7.2', 'pci-10.2', 'pci-10.2.1.4', 'pci-10.2.1.7'])(
     '%s as OCSF is API Activity, as it is asked for',
     async (control) => {
       const made = await report(control);

@@ -1,22 +1,30 @@
 import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
+import { publishedSchemas } from './published-schemas.js';
 
 /**
  * The parts of two published schemas that our reports use, written from what they say: what is required, what is allowed
- * beside it, and the patterns of datatypes. OSCAL: NIST, assessment results, JSON; held against the text of version 1.0.4 on
- * 2026-11-28, definition by definition (of the date's pattern, leap years apart). OCSF: schema.ocsf.io 1.5.0, class
- * 6003. No package of ours holds the schemas themselves.
+ * beside it, and the patterns of datatypes. OSCAL: NIST's 1.1.2, assessment results, JSON. OCSF: 1.5.0, class 6003. No
+ * package of ours holds the schemas themselves; where WHOCHANGED_SCHEMAS names them, documents are held against them too.
  */
 const closed = { additionalProperties: false };
 const Uuid = Type.String({
   pattern: '^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[45][0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}$',
 });
+const DAY = [
+  // The last of a leap year's February, other days of February, of long months, of short ones.
+  '(2000|2400|2800|2[0-9](0[48]|[2468][048]|[13579][26]))-02-29',
+  '(19|2[0-9])[0-9]{2}-02-(0[1-9]|1[0-9]|2[0-8])',
+  '(19|2[0-9])[0-9]{2}-(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])',
+  '(19|2[0-9])[0-9]{2}-(0[469]|11)-(0[1-9]|[12][0-9]|30)',
+].join('|');
+// Ours are all in UTC; the published one takes the offsets of inhabited zones too.
 const DateTime = Type.String({
-  pattern:
-    '^(19|2[0-9])[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T(2[0-3]|[01][0-9]):[0-5][0-9]:[0-5][0-9](\\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$',
+  pattern: `^(${DAY})T(2[0-3]|[01][0-9]):[0-5][0-9]:[0-5][0-9](\\.[0-9]+)?Z$`,
 });
 const Text = Type.String({ pattern: '^\\S(.*\\S)?$' });
-const Token = Type.String({ pattern: '^[\\p{L}_][\\p{L}\\p{N}.\\-_]*$' });
+// Letters are those of ours: the published one takes any alphabet's.
+const Token = Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9.\\-_]*$' });
 const Uri = Type.String({ pattern: '^[a-zA-Z][a-zA-Z0-9+\\-.]+:.+$' });
 const some = <T extends Parameters<typeof Type.Array>[0]>(item: T) => Type.Array(item, { minItems: 1 });
 
@@ -73,12 +81,15 @@ const Results = Type.Object(
             title: Type.String(),
             'last-modified': DateTime,
             version: Text,
-            'oscal-version': Type.String({ pattern: '^1\\.1\\.\\d+$' }),
+            'oscal-version': Type.Literal('1.1.2'),
             props: Type.Optional(some(Property)),
           },
           closed,
         ),
-        'import-ap': Type.Object({ href: Type.String(), remarks: Type.Optional(Type.String()) }, closed),
+        'import-ap': Type.Object(
+          { href: Type.String({ pattern: '^#' }), remarks: Type.Optional(Type.String()) },
+          closed,
+        ),
         results: some(
           Type.Object(
             {
@@ -103,6 +114,14 @@ const Results = Type.Object(
             },
             closed,
           ),
+        ),
+        'back-matter': Type.Object(
+          {
+            resources: some(
+              Type.Object({ uuid: Uuid, title: Type.String(), description: Type.String() }, closed),
+            ),
+          },
+          closed,
         ),
       },
       closed,
@@ -141,7 +160,7 @@ const Activity = Type.Object(
       },
       closed,
     ),
-    actor: Type.Object({ user: Type.Object({ name: Type.String() }, closed) }, closed),
+    actor: Type.Object({ user: Type.Object({ name: Type.String({ minLength: 1 }) }, closed) }, closed),
     api: Type.Object(
       {
         operation: Type.String({ minLength: 1 }),
@@ -161,7 +180,16 @@ const Activity = Type.Object(
       closed,
     ),
     http_request: Type.Optional(
-      Type.Object({ user_agent: Type.String(), url: Type.Object({ path: Type.String() }, closed) }, closed),
+      Type.Object(
+        {
+          user_agent: Type.String(),
+          url: Type.Object(
+            { path: Type.String({ pattern: '^[^?]*$' }), query_string: Type.Optional(Type.String()) },
+            closed,
+          ),
+        },
+        closed,
+      ),
     ),
     resources: some(
       Type.Object(
@@ -193,7 +221,9 @@ export function problemsOfResults(document: unknown): string[] {
   if (new Set(named).size !== named.length) problems.push('a uuid stands twice');
   for (const [, uuid] of text.matchAll(/"observation-uuid":"([^"]+)"/g))
     if (!named.includes(uuid)) problems.push(`no observation has the uuid ${uuid}`);
-  return problems;
+  const [, plan] = /"import-ap":{"href":"#([^"]*)"/.exec(text) ?? [];
+  if (!named.includes(plan)) problems.push('import-ap refers to no resource');
+  return [...problems, ...(publishedSchemas()?.results.problems(document) ?? [])];
 }
 
 /** What is wrong with an OCSF API Activity. */
@@ -206,5 +236,5 @@ export function problemsOfActivity(value: unknown): string[] {
   if (type_uid !== class_uid! * 100 + activity_id!)
     problems.push('type_uid is not class_uid * 100 + activity_id');
   if (!('ip' in src_endpoint) && !('name' in src_endpoint)) problems.push('src_endpoint identifies nothing');
-  return problems;
+  return [...problems, ...(publishedSchemas()?.activity.problems(value) ?? [])];
 }

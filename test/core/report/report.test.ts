@@ -5,6 +5,7 @@ import { reportHtml } from '../../../core/report/html.js';
 import { apiActivity, type RowOrigin } from '../../../core/report/ocsf.js';
 import { oscalResults } from '../../../core/report/oscal.js';
 import { completenessStatement, ReportGathering, type ReportRow } from '../../../core/report/report.js';
+import { REPORT_ROW, ROW_ORIGIN } from '../../harness/report-samples.js';
 import { problemsOfActivity, problemsOfResults } from '../../harness/report-schemas.js';
 
 const SCOPE = {
@@ -17,15 +18,9 @@ const SCOPE = {
 
 function row(n: number, more: Partial<ReportRow> = {}): ReportRow {
   return {
+    ...REPORT_ROW,
     id: `id-${n}`,
     at: `2026-07-${String((n % 28) + 1).padStart(2, '0')}T00:00:00Z`,
-    cluster: 'prod',
-    namespace: 'shop',
-    object: 'deployments/web',
-    actor: 'alice',
-    summary: 'image v1 → v2',
-    verdict: 'approved',
-    exception: false,
     ...more,
   };
 }
@@ -122,15 +117,32 @@ it('is HTML in which nothing of the cluster is markup', () => {
   expect(again.replace('2026-10-03', '2026-10-02')).toBe(html);
 });
 
-it('is valid OSCAL and OCSF for every control, whatever its rows hold', () => {
-  const hostile = row(1, { summary: ' \n"x"\t', actor: '', verdict: 'unapproved(stale)', exception: true });
-  for (const control of CONTROLS) {
-    const gathering = new ReportGathering({ seed: 'a\nb', sampleSize: 3 });
-    for (const item of [hostile, row(2)]) gathering.add(item, 'x', 'policy\n1');
-    const report = gathering.finish({ ...SCOPE, control }, 'GET /v1/x', { verdict: 'unknown', gaps: 0 });
-    expect(problemsOfResults(oscalResults(report, '2026-10-02T00:00:00Z', '1'))).toEqual([]);
-  }
-  const origin: RowOrigin = {
+describe('a report in a format of others', () => {
+  const hostile = row(1, {
+    summary: ' \n"x"\u2028\t',
+    actor: '',
+    verdict: 'unapproved(stale)',
+    exception: true,
+  });
+  const gap = { id: '1', cluster: 'prod', source: 'a\nb', cause: 'receiver_down', missing: 7 };
+  const gaps = [{ ...gap, since: '2026-07-02T00:00:00Z', until: '2026-07-02T00:05:00Z' }];
+
+  it.each(CONTROLS.map(({ id }) => id))('is valid OSCAL on %s, whatever is in it', (id) => {
+    const scope = { ...SCOPE, control: findControl(id)! };
+    const problems = (rows: ReportRow[], verdict: 'complete' | 'incomplete' | 'unknown') => {
+      const gathering = new ReportGathering({ seed: 'a\nb', sampleSize: 3 });
+      for (const item of rows) gathering.add(item, 'x', 'policy\n1');
+      const known = verdict === 'incomplete' ? gaps : [];
+      const report = gathering.finish(scope, 'GET /v1/x', { verdict, gaps: known.length }, known);
+      return problemsOfResults(oscalResults(report, '2026-10-02T00:00:00.123456Z', '1'));
+    };
+    expect(problems([], 'complete')).toEqual([]);
+    expect(problems([], 'unknown')).toEqual([]);
+    expect(problems([hostile, row(2)], 'incomplete')).toEqual([]);
+  });
+
+  const VERBS = 'create get list watch update patch delete deletecollection impersonate post'.split(' ');
+  const nothing: RowOrigin = {
     verb: 'impersonate',
     code: null,
     apiGroup: '',
@@ -145,7 +157,32 @@ it('is valid OSCAL and OCSF for every control, whatever its rows hold', () => {
     auditID: '',
     requestURI: '',
   };
-  expect(problemsOfActivity(apiActivity(hostile, origin, '1'))).toEqual([]);
+  const ORIGINS: Array<[what: string, origin: RowOrigin]> = [
+    ...VERBS.map((verb): [string, RowOrigin] => [verb, { ...ROW_ORIGIN, verb }]),
+    ['one of which nothing is known', nothing],
+    ['a refused request', { ...ROW_ORIGIN, code: 403 }],
+    ['a failed login', { ...ROW_ORIGIN, code: 401, username: '' }],
+    ['a request as another', { ...ROW_ORIGIN, impersonatedUsername: 'system:admin' }],
+    ['one through proxies', { ...ROW_ORIGIN, sourceIPs: ['2001:db8::1', '10.0.0.1', '127.0.0.1'] }],
+    ['one without an address', { ...ROW_ORIGIN, sourceIPs: [] }],
+    ['an exec', { ...ROW_ORIGIN, verb: 'create', resource: 'pods', subresource: 'exec', code: 101 }],
+  ];
+
+  it.each(ORIGINS)('is valid OCSF: %s', (_, origin) => {
+    for (const item of [hostile, row(2, { namespace: '', object: '', commits: ['a'], approvers: ['b'] })])
+      expect(problemsOfActivity(apiActivity(item, origin, '1'))).toEqual([]);
+  });
+
+  it('keeps the query of a request out of its path', () => {
+    expect(apiActivity(row(1), ROW_ORIGIN, '1')).toMatchObject({
+      http_request: {
+        url: {
+          path: '/apis/apps/v1/namespaces/shop/deployments/web',
+          query_string: 'fieldManager=kubectl',
+        },
+      },
+    });
+  });
 });
 
 it('calls a control satisfied only without exceptions in a population that is proven to be complete', () => {
