@@ -60,11 +60,12 @@ export function answerArchivedPeriods(server: FastifyInstance, deps: ApiDeps): v
   server.addHook('preHandler', async (request, reply) => {
     const route = request.routeOptions.url;
     if (request.method !== 'GET' || route === undefined || request.caller === undefined) return;
-    const segments = await reachedSegments(deps, request, route);
+    const reach = route in LISTS ? await reachOf(deps, request, route) : undefined;
+    const segments = reach ? await reachedSegments(deps, reach) : await namedSegments(deps, request, route);
     if (segments && segments.length > 0 && loader) {
       if (await loader.load(segments)) request.archived = { read: true };
     }
-    const before = route in LISTS ? await unreadBefore(deps, request, route) : undefined;
+    const before = reach && (await unreadBefore(deps, request, reach));
     if (before !== undefined) request.archived = { read: request.archived?.read ?? false, before };
     const part = request.archived;
     if (part?.read) reply.header(HEADER, 'read');
@@ -84,8 +85,13 @@ export function answerArchivedPeriods(server: FastifyInstance, deps: ApiDeps): v
   });
 }
 
-/** Segments that must be read for a question; undefined where it isn't one about the past. */
-async function reachedSegments(
+/** Segments that must be read for a list; undefined where it has no beginning. */
+async function reachedSegments(deps: ApiDeps, reach: Reach): Promise<Segment[] | undefined> {
+  return reach.since === undefined ? undefined : findReached(deps.pool, reach);
+}
+
+/** Segments that must be read to tell of what a path names; undefined where that isn't of the past. */
+async function namedSegments(
   deps: ApiDeps,
   request: FastifyRequest,
   route: string,
@@ -96,10 +102,7 @@ async function reachedSegments(
     const micros = /^(\d{1,16})-/.exec(params.eventID!)?.[1];
     return micros === undefined ? undefined : ofTime(deps, request, Math.floor(Number(micros) / 1000));
   }
-  if (route.startsWith(OBJECT)) return ofObject(deps, request, route.slice(OBJECT.length));
-  if (!(route in LISTS)) return undefined;
-  const reach = await reachOf(deps, request, route);
-  return reach.since === undefined ? undefined : findReached(deps.pool, reach);
+  return route.startsWith(OBJECT) ? ofObject(deps, request, route.slice(OBJECT.length)) : undefined;
 }
 
 async function ofTime(deps: ApiDeps, request: FastifyRequest, millis: number): Promise<Segment[]> {
@@ -118,7 +121,7 @@ async function ofObject(
   question: string,
 ): Promise<Segment[] | undefined> {
   const params = request.params as Record<'cluster' | 'group' | 'resource' | 'namespace' | 'name', string>;
-  const [clusterID] = await visibleClusters(deps, request, [params.cluster]);
+  const [clusterID] = (await visibleClusters(deps, request, [params.cluster])) ?? [];
   if (clusterID === undefined) return undefined;
   const id = objectID({
     apiGroup: params.group === 'core' ? '' : params.group,
@@ -138,10 +141,9 @@ async function ofObject(
 async function unreadBefore(
   deps: ApiDeps,
   request: FastifyRequest,
-  route: string,
+  reach: Reach,
 ): Promise<string | undefined> {
   if ((request.query as Query).after_seq !== undefined) return undefined;
-  const reach = await reachOf(deps, request, route);
   if (reach.since !== undefined && deps.archive) return undefined;
   return findArchivedUntil(deps.pool, reach);
 }
@@ -163,8 +165,13 @@ async function reachOf(deps: ApiDeps, request: FastifyRequest, route: string): P
   };
 }
 
-/** Clusters that the caller may ask about. */
-async function visibleClusters(deps: ApiDeps, request: FastifyRequest, names?: string[]): Promise<number[]> {
+/** Clusters that the caller may ask about, of these names; undefined: all that there are. */
+async function visibleClusters(
+  deps: ApiDeps,
+  request: FastifyRequest,
+  names?: string[],
+): Promise<number[] | undefined> {
+  if (names === undefined && !request.tenant) return undefined;
   const { pool } = deps.auth.storeOf(request);
   const { rows } = await pool.query<{ id: number }>(
     'select id from clusters where $1::text[] is null or name = any($1)',

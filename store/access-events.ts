@@ -2,70 +2,60 @@ import { type Kysely, sql } from 'kysely';
 import type { Pool } from 'pg';
 import { type AccessEvent, accessEventDigest } from '../core/access/access-event.js';
 import { formatMicros, parseMicros } from '../core/timestamp.js';
-import { appendPending } from './log/pending.js';
+import { packRecords } from './log/pending.js';
 import type { AccessEventTable, Database } from './schema.js';
 
 /** Must equal the increment of access_seq: a batch takes one block of numbers. */
 export const MAX_ACCESS_EVENTS = 1024;
 
-/** Makes access events durable, and hands them to the proof log, in one transaction. At most MAX_ACCESS_EVENTS. */
-export async function appendAccessEvents(pool: Pool, events: readonly AccessEvent[]): Promise<void> {
-  const client = await pool.connect();
-  let broken: Error | undefined;
-  try {
-    const results = (await client.query(`begin; select nextval('access_seq') as seq`)) as unknown as Array<{
-      rows: Array<{ seq: string }>;
-    }>;
-    const firstSeq = Number(results.at(-1)!.rows[0]!.seq);
-    const digests = events.map(accessEventDigest);
-    await client.query({
-      name: 'append-access-events',
-      text: `insert into access_events (seq, at, caller, caller_kind, role, clusters, namespaces, method, route, target,
-               status, source_ip, request_id, digest, grants, asked)
-             select $1 + i - 1, e.at, e.caller, e.caller_kind, e.role,
-                    case when e.clusters = '' then null else string_to_array(e.clusters, ',') end,
-                    case when e.namespaces = '' then null else string_to_array(e.namespaces, ',') end,
-                    e.method, e.route, e.target, e.status, e.source_ip, e.request_id, e.digest,
-                    e.grants, e.asked
-               from unnest($2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                           $9::text[], $10::text[], $11::smallint[], $12::text[], $13::text[], $14::bytea[],
-                           $15::jsonb[], $16::jsonb[])
-                 with ordinality as e (at, caller, caller_kind, role, clusters, namespaces, method, route, target, status,
-                                       source_ip, request_id, digest, grants, asked, i)`,
-      values: [
-        firstSeq,
-        events.map((event) => formatMicros(event.at)),
-        events.map((event) => event.caller),
-        events.map((event) => event.callerKind),
-        events.map((event) => event.role),
-        events.map((event) => event.clusters?.join(',') ?? ''),
-        events.map((event) => event.namespaces?.join(',') ?? ''),
-        events.map((event) => event.method),
-        events.map((event) => event.route),
-        events.map((event) => event.target),
-        events.map((event) => event.status),
-        events.map((event) => event.sourceIP),
-        events.map((event) => event.requestID),
-        digests,
-        events.map((event) => event.grants && JSON.stringify(event.grants)),
-        events.map((event) => event.asked && JSON.stringify(event.asked)),
-      ],
-    });
-    await appendPending(
-      client,
-      'access',
-      0,
-      firstSeq,
-      events.map(({ at }, i) => ({ originID: 0, at, digest: digests[i]! })),
-    );
-    await client.query('commit');
-  } catch (error) {
-    broken = error as Error;
-    await client.query('rollback').catch(() => undefined);
-    throw error;
-  } finally {
-    client.release(broken);
-  }
+/**
+ * Makes access events durable, and hands them to the proof log. At most MAX_ACCESS_EVENTS. One statement, so one
+ * transaction: every answer waits for it, and each trip to Postgres would add to that.
+ */
+export async function appendAccessEvents(
+  pool: Pick<Pool, 'query'>,
+  events: readonly AccessEvent[],
+): Promise<void> {
+  if (events.length === 0) return;
+  const digests = events.map(accessEventDigest);
+  await pool.query({
+    name: 'append-access-events',
+    text: `with block as materialized (select nextval('access_seq') as first_seq),
+                appended as (
+                  insert into access_events (seq, at, caller, caller_kind, role, clusters, namespaces, method, route, target,
+                    status, source_ip, request_id, digest, grants, asked)
+                  select block.first_seq + i - 1, e.at, e.caller, e.caller_kind, e.role,
+                         case when e.clusters = '' then null else string_to_array(e.clusters, ',') end,
+                         case when e.namespaces = '' then null else string_to_array(e.namespaces, ',') end,
+                         e.method, e.route, e.target, e.status, e.source_ip, e.request_id, e.digest,
+                         e.grants, e.asked
+                    from block,
+                         unnest($2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                                $9::text[], $10::text[], $11::smallint[], $12::text[], $13::text[], $14::bytea[],
+                                $15::jsonb[], $16::jsonb[])
+                           with ordinality as e (at, caller, caller_kind, role, clusters, namespaces, method, route, target,
+                                                 status, source_ip, request_id, digest, grants, asked, i))
+           insert into log_pending (type, cluster_id, first_seq, records)
+           select 'access', 0, first_seq, $1::bytea from block`,
+    values: [
+      packRecords(events.map(({ at }, i) => ({ originID: 0, at, digest: digests[i]! }))),
+      events.map((event) => formatMicros(event.at)),
+      events.map((event) => event.caller),
+      events.map((event) => event.callerKind),
+      events.map((event) => event.role),
+      events.map((event) => event.clusters?.join(',') ?? ''),
+      events.map((event) => event.namespaces?.join(',') ?? ''),
+      events.map((event) => event.method),
+      events.map((event) => event.route),
+      events.map((event) => event.target),
+      events.map((event) => event.status),
+      events.map((event) => event.sourceIP),
+      events.map((event) => event.requestID),
+      digests,
+      events.map((event) => event.grants && JSON.stringify(event.grants)),
+      events.map((event) => event.asked && JSON.stringify(event.asked)),
+    ],
+  });
 }
 
 /** As in the index access_events_status. */

@@ -95,22 +95,28 @@ export function changeRoutes({ server, deps, auth }: Api): void {
         );
         return { items: rows.map(changeItem), next: rows.at(-1)?.seq ?? query.after_seq };
       }
-      const page = await findChanges(db, {
-        filter,
-        all: query.all ?? false,
-        ascending: query.order === 'asc',
-        after: decodeCursor(query.cursor),
-        limit,
-      });
-      // What is missing is a matter of whole clusters, which a tenant may not ask about.
+      const clusters = await findClusters(db, filter.clusters);
+      // What is missing is a matter of whole clusters, which a tenant may not ask about. Asked before the list: what came
+      // in between can only make the list more complete than is said.
       const completeness = request.tenant
         ? undefined
         : await findListCompleteness(
             db,
-            (await findClusters(db, filter.clusters)).map(({ id }) => id),
+            clusters.map(({ id }) => id),
             filter.since,
             filter.until ?? formatMicros(Date.now() * 1000),
           );
+      const page = await findChanges(
+        db,
+        {
+          filter,
+          all: query.all ?? false,
+          ascending: query.order === 'asc',
+          after: decodeCursor(query.cursor),
+          limit,
+        },
+        clusters,
+      );
       return {
         items: page.items.map(changeItem),
         next: page.next,

@@ -4,7 +4,7 @@ import { findSegments, type Segment } from './segments.js';
 
 /** What a question reaches: of these clusters, this time (RFC 3339, half-open) and these classes; undefined: all. */
 export interface Reach {
-  clusterIDs: readonly number[];
+  clusterIDs: readonly number[] | undefined;
   since: string | undefined;
   until: string | undefined;
   classes: readonly EventClass[] | undefined;
@@ -16,9 +16,9 @@ type Queryable = Pick<Pool, 'query'>;
 export function findReached(client: Queryable, reach: Reach): Promise<Segment[]> {
   return findSegments(
     client as Pool,
-    `cluster_id = any($1::integer[]) and ($2::timestamptz is null or until > $2) and ($3::timestamptz is null or since < $3)
+    `($1::integer[] is null or cluster_id = any($1)) and ($2::timestamptz is null or until > $2) and ($3::timestamptz is null or since < $3)
       and ($4::event_class[] is null or classes && $4::event_class[])`,
-    [reach.clusterIDs, reach.since ?? null, reach.until ?? null, reach.classes ?? null],
+    [reach.clusterIDs ?? null, reach.since ?? null, reach.until ?? null, reach.classes ?? null],
   );
 }
 
@@ -56,10 +56,10 @@ export function findSegmentsOfState(
 export async function findArchivedUntil(client: Queryable, reach: Reach): Promise<string | undefined> {
   const { rows } = await client.query<{ until: string | null }>(
     `select max(until) as until from archive_segments
-      where state in ('archived', 'loading', 'dropping') and cluster_id = any($1::integer[])
+      where state in ('archived', 'loading', 'dropping') and ($1::integer[] is null or cluster_id = any($1))
         and ($2::timestamptz is null or until > $2) and ($3::timestamptz is null or since < $3)
         and ($4::event_class[] is null or classes && $4::event_class[])`,
-    [reach.clusterIDs, reach.since ?? null, reach.until ?? null, reach.classes ?? null],
+    [reach.clusterIDs ?? null, reach.since ?? null, reach.until ?? null, reach.classes ?? null],
   );
   return rows[0]?.until ?? undefined;
 }

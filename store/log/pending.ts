@@ -33,7 +33,8 @@ export async function appendPending(
   });
 }
 
-function packRecords(records: readonly PendingRecord[]): Buffer {
+/** Records as `log_pending.records` holds them. */
+export function packRecords(records: readonly PendingRecord[]): Buffer {
   const packed = Buffer.allocUnsafe(records.length * RECORD_BYTES);
   let at = 0;
   for (const record of records) {

@@ -63,10 +63,16 @@ export type Matches = { ids: string[] } | { found: Expression<unknown> };
  */
 const MOST_LISTED = 200;
 
+export interface Cluster {
+  id: number;
+  name: string;
+}
+
+/** Clusters by name, or all that there are. */
 export async function findClusters(
   db: Kysely<Database>,
   names: string[] | undefined,
-): Promise<Array<{ id: number; name: string }>> {
+): Promise<Cluster[]> {
   let query = db.selectFrom('clusters').select(['id', 'name']);
   if (names?.length) query = query.where('name', 'in', names);
   return query.orderBy('id').execute();

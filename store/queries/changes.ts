@@ -6,6 +6,7 @@ import { prepared } from '../prepared.js';
 import type { Database } from '../schema.js';
 import {
   type ChangeFilter,
+  type Cluster,
   changeConditions,
   findClusters,
   isDoneBy,
@@ -48,10 +49,15 @@ export interface ChangeQuestion {
   limit: number;
 }
 
-/** One page of changes, newest first unless `ascending`. */
-export async function findChanges(db: Kysely<Database>, question: ChangeQuestion): Promise<Page<ChangeRow>> {
+/** One page of changes, newest first unless `ascending`. `clusters`: those of the filter, where they were looked up. */
+export async function findChanges(
+  db: Kysely<Database>,
+  question: ChangeQuestion,
+  clusters?: readonly Cluster[],
+): Promise<Page<ChangeRow>> {
   const rows: ChangeRow[] = [];
-  for (const selection of await selectionsOf(db, question, question.limit + 1))
+  const asked = clusters ?? (await findClusters(db, question.filter.clusters));
+  for (const selection of await selectionsOf(db, question, asked, question.limit + 1))
     rows.push(...(await findRows(db, selection)));
   rows.sort(question.ascending ? (a, b) => newestFirst(b, a) : newestFirst);
   return pageOf(rows, question.limit, (row) => ({ at: row.at, id: row.change_id }));
@@ -63,7 +69,8 @@ export async function statementsOf(
   question: ChangeQuestion,
 ): Promise<RawBuilder<ChangeRow>[]> {
   const direction = question.ascending ? sql`asc` : sql`desc`;
-  return (await selectionsOf(db, question, undefined)).map(({ told, rows }) =>
+  const clusters = await findClusters(db, question.filter.clusters);
+  return (await selectionsOf(db, question, clusters, undefined)).map(({ told, rows }) =>
     told === 'changes'
       ? sql<ChangeRow>`${tellChanges(rows)} order by c.at ${direction}, c.change_id ${direction}`
       : sql<ChangeRow>`${tellAttempts(rows)} order by c.at ${direction}, c.request_id ${direction}`,
@@ -79,6 +86,7 @@ interface Selection {
 async function selectionsOf(
   db: Kysely<Database>,
   question: ChangeQuestion,
+  clusters: readonly Cluster[],
   limit: number | undefined,
 ): Promise<Selection[]> {
   const { filter, all, ascending, after } = question;
@@ -87,7 +95,7 @@ async function selectionsOf(
   const beyond = ascending ? sql`>` : sql`<`;
   const limited = limit === undefined ? sql`` : sql`limit ${limit}`;
   const selections: Selection[] = [];
-  for (const cluster of await findClusters(db, filter.clusters)) {
+  for (const cluster of clusters) {
     const resolved = await resolveFilter(db, cluster.id, filter);
     if (!resolved) continue;
     if (!onlyAttempts(filter)) {

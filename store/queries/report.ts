@@ -60,10 +60,11 @@ export async function makeReport(
     seed: question.seed ?? `${control.id} ${since} ${until}`,
     sampleSize: question.sampleSize ?? SAMPLE_SIZE,
   });
+  const ids = known.map(({ id }) => id);
+  // Asked before the population is read: of what comes in meanwhile, and is proven later, the population may lack some.
+  const completeness = await findListCompleteness(db, ids, since, until);
   const population = populationOf(control.population, { clusters, environments, since, until });
   for await (const { row, what, policy } of population.rows(pool, db)) gathering.add(row, what, policy);
-  const ids = known.map(({ id }) => id);
-  const completeness = await findListCompleteness(db, ids, since, until);
   const gaps = completeness.gaps > 0 ? await gapsOf(db, ids, since, until) : [];
   const scope = { control, environments, clusters, since, until };
   return gathering.finish(scope, population.query, completeness, gaps);
