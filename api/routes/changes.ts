@@ -177,6 +177,7 @@ export function changeRoutes({ server, deps, auth }: Api): void {
         filter: { ...readFilter(query), ...(await readCommits(query, deps.pool)), since, until },
         all: query.all ?? false,
         buckets: query.buckets ?? 120,
+        wholeClusters: !request.tenant,
       });
       return { since, until, bucketSeconds: seconds, items };
     },

@@ -69,10 +69,7 @@ export interface Cluster {
 }
 
 /** Clusters by name, or all that there are. */
-export async function findClusters(
-  db: Kysely<Database>,
-  names: string[] | undefined,
-): Promise<Cluster[]> {
+export async function findClusters(db: Kysely<Database>, names: string[] | undefined): Promise<Cluster[]> {
   let query = db.selectFrom('clusters').select(['id', 'name']);
   if (names?.length) query = query.where('name', 'in', names);
   return query.orderBy('id').execute();

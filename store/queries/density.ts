@@ -10,12 +10,16 @@ const WIDTHS = [
 ];
 /** Where all buckets begin to be counted: a Monday, midnight UTC. */
 const ORIGIN = '2001-01-01T00:00:00Z';
+const HOUR_SECONDS = 3600;
+const HOUR_MS = HOUR_SECONDS * 1000;
 
 export interface DensityQuestion {
   filter: ChangeFilter & { since: string; until: string };
   all: boolean;
   /** No more buckets than this. */
   buckets: number;
+  /** Whoever asks may see the clusters whole: then hours that are counted already needn't be counted again. */
+  wholeClusters: boolean;
 }
 
 export interface Density {
@@ -34,10 +38,10 @@ export function widthOf(since: string, until: string, buckets: number): number {
 
 /** How many rows `findChanges` would list, by time. Counted in Postgres, by the index that the list would use. */
 export async function findDensity(db: Kysely<Database>, question: DensityQuestion): Promise<Density> {
-  const { filter, all } = question;
+  const { filter } = question;
   const seconds = widthOf(filter.since, filter.until, question.buckets);
   const counts = new Map<string, number>();
-  for (const statement of await densityStatements(db, filter, all, seconds)) {
+  for (const statement of await densityStatements(db, question, seconds)) {
     for (const { at, count } of (await statement.execute(db)).rows)
       counts.set(at, (counts.get(at) ?? 0) + Number(count));
   }
@@ -69,10 +73,33 @@ function countedByBucket(
      where n.count > 0`;
 }
 
+/**
+ * Adds up the hours that lie within the window as a whole (change_counts, kept by triggers), and counts what is before and
+ * behind them. So a year costs what its hours do, however many changes they hold.
+ */
+function countedByHour(
+  clusterID: number,
+  where: RawBuilder<unknown>,
+  { since, until }: { since: string; until: string },
+  seconds: number,
+): RawBuilder<{ at: string; count: string }> {
+  const width = sql`make_interval(secs => ${seconds})`;
+  const first = new Date(Math.ceil(Date.parse(since) / HOUR_MS) * HOUR_MS).toISOString();
+  const last = new Date(Math.floor(Date.parse(until) / HOUR_MS) * HOUR_MS).toISOString();
+  return sql`
+    select date_bin(${width}, p.at, ${ORIGIN}::timestamptz) as at, sum(p.count) as count
+      from (select hour as at, count from change_counts
+             where cluster_id = ${clusterID} and hour >= ${first}::timestamptz and hour < ${last}::timestamptz
+            union all
+            select ${since}::timestamptz, count(*) from changes c where ${where} and c.at < ${first}::timestamptz
+            union all
+            select ${last}::timestamptz, count(*) from changes c where ${where} and c.at >= ${last}::timestamptz) p
+     group by 1 having sum(p.count) > 0`;
+}
+
 async function densityStatements(
   db: Kysely<Database>,
-  filter: DensityQuestion['filter'],
-  all: boolean,
+  { filter, all, wholeClusters }: DensityQuestion,
   seconds: number,
 ): Promise<Array<RawBuilder<{ at: string; count: string }>>> {
   const bucket = sql`date_bin(make_interval(secs => ${seconds}), c.at, ${ORIGIN}::timestamptz)`;
@@ -83,9 +110,11 @@ async function densityStatements(
     if (!onlyAttempts(filter)) {
       const where = sql.join(changeConditions(resolved, all), sql` and `);
       statements.push(
-        narrows(filter)
-          ? sql`select ${bucket} as at, count(*) as count from changes c where ${where} group by 1`
-          : countedByBucket(where, filter, seconds),
+        wholeClusters && !all && !narrows(filter) && seconds % HOUR_SECONDS === 0
+          ? countedByHour(cluster.id, where, filter, seconds)
+          : narrows(filter)
+            ? sql`select ${bucket} as at, count(*) as count from changes c where ${where} group by 1`
+            : countedByBucket(where, filter, seconds),
       );
     }
     const attempts = attemptsOf(filter, all);

@@ -246,6 +246,21 @@ describe('filters', () => {
     },
   );
 
+  it('leave as many for the density of whole hours, which are counted before anybody asks', async () => {
+    const window = 'since=2026-11-24T01:20:00Z&until=2026-11-25T03:40:00.5Z';
+    const listed = (await allItems(api, `/v1/changes?${window}`, 1000)) as ChangeItem[];
+    const counted = async (query: string) => {
+      const { json } = await ask(api, `/v1/changes/density?${window}${query}&buckets=30`);
+      expect(json.bucketSeconds).toBe(3600);
+      return json.items as Array<{ at: string; count: number }>;
+    };
+    const items = await counted('');
+    expect(items.reduce((sum, { count }) => sum + count, 0)).toBe(listed.length);
+    expect(listed.length).toBeGreaterThan(20);
+    // What narrows the question is counted when it is asked.
+    expect(items).toEqual(await counted('&class=change&class=access'));
+  });
+
   it.each([
     ['limit=0', /^query parameter limit: /],
     ['limit=x', /^query parameter limit: /],

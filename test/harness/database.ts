@@ -3,6 +3,8 @@ import type { Pool } from 'pg';
 import { inject } from 'vitest';
 import { createPool, type DatabaseOptions } from '../../store/database.js';
 
+const UNDEFINED_TABLE = '42P01';
+
 export const TEMPLATE = 'whochanged_template';
 
 /** Where the run's one Postgres is: a URL without its database, or a unix socket's folder. */
@@ -53,9 +55,29 @@ async function createDatabase(clause: string): Promise<TestDatabase> {
     options,
     url,
     drop: async () => {
+      const miscounted = await findMiscountedHours(pool);
       await pool.end();
       await admin.query(`drop database ${name} with (force)`);
       await admin.end();
+      if (miscounted.length > 0)
+        throw new Error(`change_counts disagrees with changes: ${JSON.stringify(miscounted)}`);
     },
   };
+}
+
+/** Hours of which change_counts says another number than changes holds: none, whatever a test has done to its changes. */
+async function findMiscountedHours(pool: Pool): Promise<unknown[]> {
+  const { rows } = await pool
+    .query(
+      `select * from (select cluster_id, hour, count from change_counts where count <> 0) kept
+         full join (select cluster_id, date_trunc('hour', at, 'UTC') as hour, count(*) as counted
+                      from changes where class in ('change', 'access') group by 1, 2) c using (cluster_id, hour)
+        where count is distinct from counted`,
+    )
+    .catch((error: { code?: string }) => {
+      // A database without a schema, or with an older one.
+      if (error.code === UNDEFINED_TABLE) return { rows: [] };
+      throw error;
+    });
+  return rows;
 }
