@@ -30,16 +30,31 @@ async function sourceToken(dataDir: string): Promise<string> {
   return kubeconfig.users[0]!.user.token;
 }
 
-async function post(url: string, token: string, body?: string): Promise<Record<string, number>> {
+async function post(url: string, token: string, body: string): Promise<Record<string, number>> {
   const response = await fetch(url, {
     method: 'POST',
-    headers: { authorization: `Bearer ${token}`, ...(body && { 'content-type': 'application/json' }) },
-    ...(body && { body }),
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body,
   });
   const answer = (await response.json()) as Record<string, number>;
-  // 409: the job is at work already, as it is after each batch.
-  if (!response.ok && response.status !== 409) throw new Error(`${url}: ${JSON.stringify(answer)}`);
+  if (!response.ok) throw new Error(`${url}: ${JSON.stringify(answer)}`);
   return answer;
+}
+
+/** Lets what builds on the events be done, so that each run of the demo tells the same. */
+async function work(api: string, token: string): Promise<void> {
+  for (const job of ['attribute', 'links', 'verdicts']) {
+    for (;;) {
+      const response = await fetch(`${api}/v1/jobs/${job}/run`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${token}` },
+      });
+      if (response.ok) break;
+      // At work already, as jobs are after each batch.
+      if (response.status !== 409) throw new Error(`job ${job}: ${await response.text()}`);
+      await new Promise((done) => setTimeout(done, 100));
+    }
+  }
 }
 
 /** The newest change of an image of deploy/web. */
@@ -108,13 +123,13 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
 try {
   const { since, until } = await feed(system, dataDir);
   const adminToken = (await readFile(join(dataDir, 'admin-token'), 'utf8')).trim();
-  await post(`${system.urls.http}/v1/jobs/attribute/run`, adminToken);
+  await work(system.urls.http, adminToken);
   process.env.WHOCHANGED_URL = system.urls.http;
   process.env.WHOCHANGED_TOKEN = adminToken;
   await ask('-n', 'shop', '--since', since, '--until', until, '--limit', '40');
   await ask('deploy/web', '-n', 'shop', '--field', IMAGES, '--since', since);
   await ask('show', await imageChange(system.urls.http, adminToken, since));
-  if (serves) process.stdout.write(welcome);
+  process.stdout.write(serves ? welcome : '\nTo go on asking, and for the page: npm run demo -- --serve\n');
 } finally {
   if (!serves) await system.stop();
 }

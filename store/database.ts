@@ -50,12 +50,42 @@ function typeParser(oid: number, format?: 'text' | 'binary') {
   return TEXT_PARSERS[oid] ?? pg.types.getTypeParser(oid, 'text');
 }
 
+/** How long the server may take to close what it was told to. */
+const CLOSE_MS = 5000;
+
+/**
+ * A pool whose end is that of its connections. pg-pool ends once it has told them to close: a Postgres that is stopped then still
+ * has some open, and what it says to those reads like a loss.
+ */
+class ClosingPool extends pg.Pool {
+  readonly #open = new Set<pg.PoolClient>();
+
+  constructor(options: pg.PoolConfig) {
+    super(options);
+    this.on('connect', (client) => this.#open.add(client));
+    this.on('remove', (client) => this.#open.delete(client));
+  }
+
+  override async end(): Promise<void> {
+    await super.end();
+    if (this.#open.size === 0) return;
+    await new Promise<void>((done) => {
+      const timer = setTimeout(done, CLOSE_MS);
+      this.on('remove', () => {
+        if (this.#open.size > 0) return;
+        clearTimeout(timer);
+        done();
+      });
+    });
+  }
+}
+
 /**
  * A pool of connections. A bigint comes as text, since a double can't hold it; a timestamptz as RFC 3339 in UTC with
  * microseconds, since a Date can't hold them.
  */
 export function createPool(options: DatabaseOptions): pg.Pool {
-  const pool = new pg.Pool({
+  const pool = new ClosingPool({
     Client: PreparingClient,
     ...(options.connectionString !== undefined && { connectionString: options.connectionString }),
     ...(options.host !== undefined && { host: options.host }),

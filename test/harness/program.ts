@@ -24,7 +24,7 @@ function newerThanSources(program: string): boolean {
 
 /** What node is to be started with to run a program of ours, named by its source without `.ts`: as built, or compiled on its way. */
 export function programArguments(
-  name: 'main/main' | 'verify/whochanged-verify',
+  name: 'main/main' | 'main/demo' | 'verify/whochanged-verify',
   from: 'sources' | 'build' = isBuilt() ? 'build' : 'sources',
 ): string[] {
   return from === 'build' ? [join(ROOT, `dist/${name}.js`)] : ['--import', 'tsx', join(ROOT, `${name}.ts`)];

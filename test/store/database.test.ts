@@ -47,6 +47,23 @@ describe('values from Postgres', () => {
 });
 
 describe('a pool', () => {
+  it('ends with its connections, so that a Postgres that is stopped after it has none to break off', async () => {
+    const pool = createPool({ ...database.options, poolSize: 4, applicationName: 'ending' });
+    let open = 0;
+    pool.on('connect', (client) => {
+      open++;
+      client.once('end', () => open--);
+    });
+    const clients = await Promise.all([1, 2, 3, 4].map(() => pool.connect()));
+    expect(open).toBe(4);
+    // One that is given up right before still closes, though the pool counts it no more.
+    clients.forEach((client, i) => {
+      client.release(i === 0);
+    });
+    await pool.end();
+    expect(open).toBe(0);
+  });
+
   it('survives the loss of connections, idle and checked out', async () => {
     const pool = createPool({ ...database.options, poolSize: 2, applicationName: 'victim' });
     onTestFinished(() => pool.end());
