@@ -21,7 +21,12 @@ export const FilterQuery = {
     }),
   ),
   name: many(Type.String({ description: 'exact, or a prefix and *' })),
-  label: many(Type.String({ description: 'key=value, or several with commas; all must hold' })),
+  label: many(
+    Type.String({
+      description:
+        'key=value, which the object bore after the change or before it; several with commas: all must hold',
+    }),
+  ),
   actor: many(Type.String({ description: 'user or impersonatedUser; * stands for anything' })),
   tool: many(Type.String()),
   verb: many(Type.String()),

@@ -53,6 +53,7 @@ export interface Change {
   resourceVersion: string | undefined;
   diff: FieldChange[] | undefined;
   fieldTerms: string[];
+  /** `key=value`: the object's after the change, of a deletion its last, of an access those it had. */
   labels: string[];
   summary: string;
   flags: Flag[];

@@ -3,7 +3,7 @@ import type { Change, Flag, Projection, Version } from './change.js';
 import { changeKind, isCreation, removesLastFinalizer } from './change-kind.js';
 import { isJsonObject } from './classify.js';
 import { diffObjects, type FieldChange } from './diff/diff.js';
-import { fieldTerms, parseFieldPath } from './diff/field-path.js';
+import { fieldTerms, formerLabelTerm, parseFieldPath } from './diff/field-path.js';
 import { significantChanges } from './diff/noise.js';
 import { summarizeChanges } from './diff/summarize.js';
 import { leavesBelow } from './leaves.js';
@@ -80,7 +80,7 @@ function projectWrite(write: Write, before: Version | undefined): Change {
   const flags: Flag[] = [];
   if (write.truncated) flags.push('truncated');
   if (write.itemOfCollection) flags.push('item_of_collection');
-  if (!makesVersion(write)) return withoutVersion(write, flags);
+  if (!makesVersion(write)) return withoutVersion(write, flags, before);
 
   const recreated =
     before !== undefined &&
@@ -101,12 +101,15 @@ function projectWrite(write: Write, before: Version | undefined): Change {
     flags.push('generation_gap');
 
   let diff: FieldChange[] | undefined;
+  let formerLabels: string[] = [];
   const removing = write.verb === 'delete' || deleted;
   if (!creation && !removing) {
     // A version with unrecorded writes in it would lay others' doing at this actor's door.
     const comparable = previous?.state.object && previous.state.certainty !== 'unknown';
     if (comparable && state.object && state.certainty !== 'unknown') {
       diff = diffObjects(previous!.state.object!, state.object);
+      const labels = new Set(labelsOf(state.object));
+      formerLabels = labelsOf(previous!.state.object).filter((label) => !labels.has(label));
     } else if (state.certainty !== 'unknown' || write.request !== undefined) {
       flags.push('before_unknown');
       diff = requestedChanges(write, state.object);
@@ -132,7 +135,7 @@ function projectWrite(write: Write, before: Version | undefined): Change {
     },
     resourceVersion: stringOf(metadataOf(write.response)?.resourceVersion),
     diff: significant,
-    fieldTerms: termsOf(significant),
+    fieldTerms: [...termsOf(significant), ...formerLabels.map(formerLabelTerm)],
     labels: labelsOf(shown ?? state.object),
     summary: summarizeChanges(kind, significant ?? [], shown, flags),
     flags: withImpersonation(write, flags),
@@ -149,7 +152,8 @@ function isBookkeeping(write: Write, significant: FieldChange[] | undefined): bo
   );
 }
 
-function withoutVersion(write: Write, flags: Flag[]): Change {
+/** `before`: the object that it was done to, as far as it is known. */
+function withoutVersion(write: Write, flags: Flag[], before: Version | undefined): Change {
   const kind = changeKind(write, undefined);
   if (kind === 'delete_collection' && collectionItems(write) === undefined) flags.push('items_unknown');
   // Some apiservers leave an eviction's body out, and with it whether it was a dry run. At level Metadata a name made
@@ -166,7 +170,7 @@ function withoutVersion(write: Write, flags: Flag[]): Change {
     resourceVersion: undefined,
     diff: undefined,
     fieldTerms: [],
-    labels: labelsOf(objectOf(write.response, write.key)),
+    labels: labelsOf(objectOf(write.response, write.key) ?? before?.state.object),
     summary: summarizeChanges(
       kind,
       [],

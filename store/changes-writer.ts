@@ -60,7 +60,7 @@ export async function appendChanges(
     else byObject.set(id, [item]);
   }
   const versioned = [...byObject]
-    .filter(([, items]) => items.some((item) => makesVersion(item.write)))
+    .filter(([, items]) => items.some(({ write }) => makesVersion(write) || bearsLabels(write)))
     .map(([id]) => id);
   const heads = await findHeads(client, clusterID, versioned);
   const stored = await context.bodyCache.load(
@@ -109,9 +109,12 @@ export async function appendChanges(
     const head = heads.get(id);
     const plain = items.filter((item) => !makesVersion(item.write)).map((item) => item.write);
     const ordered = orderWrites(items.filter((item) => makesVersion(item.write)).map((item) => item.write));
-    const projections = projectWrites(undefined, plain);
-    if (head && ordered[0] && goesBefore(ordered[0], head)) late.push({ objectID: id, writes: ordered });
-    else projections.push(...projectWrites(head && versionOf(head, stored), ordered));
+    const known = head && versionOf(head, stored);
+    const isLate = head && ordered[0] && goesBefore(ordered[0], head);
+    if (isLate) late.push({ objectID: id, writes: ordered });
+    const projections = isLate ? [] : projectWrites(known, ordered);
+    const versions = [known, ...projections.map((item) => (item.noOp ? undefined : item.change.after))];
+    for (const write of plain) projections.push(...projectWrites(versionAt(versions, write.at), [write]));
     for (const item of items) itemOf.set(item.write, item);
     settle(projections);
   }
@@ -127,6 +130,17 @@ export async function appendChanges(
       for (const { digest, object, size } of after) context.bodyCache.put(digest, object, size);
     },
   };
+}
+
+/** Whether something done to an object, without a version of its own, is looked for by the labels that the object has. */
+function bearsLabels(write: Write): boolean {
+  return write.class === 'access' || write.subresource === 'eviction';
+}
+
+/** The newest of these versions, which are in order, that was there at a time. */
+function versionAt(versions: Array<Version | undefined>, at: number): Version | undefined {
+  const version = versions.findLast((item) => item !== undefined && item.at <= at);
+  return version?.deleted ? undefined : version;
 }
 
 /** Changes that these writes complete (an exec that had only started, an outcome that was unknown) give way, but keep their place in seq. */

@@ -80,6 +80,11 @@ export function parseFieldPath(text: string): PathSegment[] {
   return segments;
 }
 
+/** What an index stores, beside paths, of a label that a change took away or gave another value. No path reads like it. */
+export function formerLabelTerm(label: string): string {
+  return `metadata.labels="${label}"`;
+}
+
 /** What an index stores of a changed path: itself, its ancestors, and the forms with every list item as `[*]`. */
 export function fieldTerms(path: string): string[] {
   const terms = new Set<string>();

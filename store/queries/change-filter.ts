@@ -7,6 +7,7 @@ import {
   sql,
 } from 'kysely';
 import { BUILT_IN_CONTROLLERS } from '../../core/actors.js';
+import { formerLabelTerm } from '../../core/diff/field-path.js';
 import { objectID } from '../../core/identity.js';
 import type { VerdictName } from '../../core/verdict/verdict.js';
 import { CHANGE_CLASSES, type ChangeKind, type EventClass } from '../../core/vocabulary.js';
@@ -20,7 +21,7 @@ export interface ChangeFilter {
   resources?: Array<{ resource: string; group?: string }>;
   /** Exact, or a prefix followed by `*`. */
   names?: string[];
-  /** `key=value` */
+  /** `key=value`, which the object bore after the change or before it. */
   labels?: string[];
   /** Exact usernames, or with `*` for anything; user and impersonatedUser alike. */
   actors?: string[];
@@ -244,7 +245,10 @@ export function changeConditions(
             union all
             select q.at, q.change_id from links q where q.cluster_id = ${clusterID} and q.shas && ${filter.commits.shas}::text[])`,
     );
-  for (const label of filter.labels ?? []) conditions.push(sql`c.labels @> array[${label}]::text[]`);
+  for (const label of filter.labels ?? [])
+    conditions.push(
+      sql`(c.labels @> array[${label}]::text[] or c.field_terms @> array[${formerLabelTerm(label)}]::text[])`,
+    );
   for (const field of filter.fields ?? []) conditions.push(sql`c.field_terms @> array[${field}]::text[]`);
   return conditions;
 }

@@ -224,6 +224,32 @@ describe('filters', () => {
     );
   });
 
+  it('by label holds for what was lost, too: deletions, labels taken away, and who was in a pod', async () => {
+    const labelled = async (label: string) =>
+      (await allItems(api, `/v1/changes?all=true&label=${encodeURIComponent(label)}`, 1000)) as ChangeItem[];
+    const web = await labelled('app=web');
+    expect(web.map((item) => [item.object.text, item.kind])).toContainEqual([
+      'apps/deployments shop/web',
+      'delete',
+    ]);
+
+    const box = new Set((await labelled('run=box')).map((item) => item.kind));
+    expect([...box]).toEqual(
+      expect.arrayContaining(['create', 'exec', 'attach', 'port_forward', 'eviction']),
+    );
+
+    const relabelled = everything.flatMap((item) =>
+      (item.diff ?? []).flatMap(({ path, op, before }) => {
+        const key = /^metadata\.labels(?:\.([\w-]+)|\["([^"]+)"\])$/.exec(path);
+        return key && op !== 'add' && typeof before === 'string'
+          ? [{ id: item.id, label: `${key[1] ?? key[2]}=${before}` }]
+          : [];
+      }),
+    );
+    expect(relabelled.length).toBeGreaterThan(0);
+    for (const { id, label } of relabelled) expect(ids(await labelled(label))).toContain(id);
+  });
+
   it.each(['', '&all=true', '&namespace=shop', '&actor=alice@example.com'])(
     'leave as many for the density over time as for the list: "%s"',
     async (query) => {
