@@ -23,22 +23,32 @@ export interface Context {
   err(text: string): void;
 }
 
+/** What a command gives: rows; one thing, which as CSV is one row; or a file in a form of its own, which may be YAML. */
+type Answer = 'list' | 'one' | 'file' | 'YAML file';
+
 /**
- * `answer`: whether the command gives rows; one thing, which as CSV is one row; or a file in a form of its own.
+ * The form that an answer is asked for in.
+ * @throws CliError for one that there isn't, or that this command doesn't have: before anything is asked of the server, since
+ *   that may change something
  */
-export function createContext(flags: GlobalFlags, answer: 'list' | 'one' | 'file' = 'list'): Context {
+export function outputOf(flags: Pick<GlobalFlags, 'output'>, answer: Answer): Output {
   const output = (flags.output ?? 'table') as Output;
   if (!OUTPUTS.includes(output))
     throw new CliError(EXIT.usage, `-o ${output}: expected one of ${OUTPUTS.join(', ')}`);
-  // Said before anything is asked of the server, since that may change something.
-  if (answer !== 'list' && output === 'name')
-    throw new CliError(EXIT.usage, '-o name: this command gives no list', 'use -o json, yaml or csv');
-  if (answer === 'file' && (output === 'csv' || output === 'ndjson'))
+  const isFile = answer === 'file' || answer === 'YAML file';
+  if (isFile && output !== 'table' && !(answer === 'YAML file' && output === 'yaml'))
     throw new CliError(
       EXIT.usage,
       `-o ${output}: this command gives a file in a form of its own`,
       'leave -o out',
     );
+  if (answer === 'one' && output === 'name')
+    throw new CliError(EXIT.usage, '-o name: this command gives no list', 'use -o json, yaml or csv');
+  return output;
+}
+
+export function createContext(flags: GlobalFlags, answer: Answer = 'list'): Context {
+  const output = outputOf(flags, answer);
   return {
     client: new Client(clientOptions(flags, process.env)),
     output,

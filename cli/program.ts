@@ -35,6 +35,15 @@ import { examples } from './examples.js';
 import { CliError, EXIT } from './exit.js';
 import { safe } from './render/text.js';
 
+/** A command and what it takes, without its options, so that room is left to say what it is for. */
+function subcommandTerm(command: Command): string {
+  const words = command.registeredArguments.map((argument) => {
+    const name = `${argument.name()}${argument.variadic ? '...' : ''}`;
+    return argument.required ? `<${name}>` : `[${name}]`;
+  });
+  return [command.name(), ...words].join(' ');
+}
+
 /** The command line, under the name it was called by. */
 export function createProgram(name: string, version: string): Command {
   const program = new Command(name)
@@ -51,7 +60,7 @@ export function createProgram(name: string, version: string): Command {
     .option('-o, --output <format>', 'table, wide, json, yaml, csv, ndjson or name', 'table')
     .option('--utc', 'times in UTC, not local')
     .exitOverride()
-    .configureHelp({ showGlobalOptions: true })
+    .configureHelp({ showGlobalOptions: true, subcommandTerm })
     .showHelpAfterError('(add --help for what it takes)');
   examples(program, [
     ['--since 30m -n prod', 'what changed in prod in the last 30 minutes'],

@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
 import { type AuditNeeds, auditPolicy } from '../../core/audit-policy.js';
+import { type GlobalFlags, outputOf } from '../context.js';
 import { examples } from '../examples.js';
 
 /** Prints an audit policy for the kube-apiserver. Asks no server. */
@@ -39,6 +40,7 @@ export function auditPolicyCommand(program: Command): void {
       podStatus: boolean;
       managedFields: boolean;
     }>();
+    outputOf(called.optsWithGlobals<GlobalFlags>(), 'YAML file');
     process.stdout.write(
       auditPolicy({
         secrets: flags.secrets,

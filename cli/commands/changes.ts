@@ -11,13 +11,15 @@ import {
 } from '../context.js';
 import { examples } from '../examples.js';
 import { CliError, EXIT } from '../exit.js';
-import { parseRef } from '../object-ref.js';
+import { nearest } from '../nearest.js';
+import { isUnknown, joinRef, parseRef, whyUnknown } from '../object-ref.js';
 import { type Change, renderChanges } from '../render/changes.js';
 import { changesCsv } from '../render/csv.js';
-import { safe } from '../render/text.js';
+import { age, safe } from '../render/text.js';
 
 export interface FilterFlags extends GlobalFlags {
   namespace?: string;
+  allNamespaces?: boolean;
   cluster?: string;
   resource?: string[];
   name?: string[];
@@ -36,11 +38,16 @@ export interface FilterFlags extends GlobalFlags {
   all?: boolean;
 }
 
+/** kubectl's habit: every namespace is asked for where none is given, and -A takes back a -n of an alias. */
+export function allNamespaces(): Option {
+  return new Option('-A, --all-namespaces', 'every namespace, whatever -n says').hideHelp();
+}
+
 /** The filters that every list of changes takes. */
 export function addFilters(command: Command, defaultSince: string | undefined): Command {
   return command
     .option('-n, --namespace <namespace>', 'only this namespace')
-    .addOption(new Option('-A, --all-namespaces', 'every namespace (the default)').hideHelp())
+    .addOption(allNamespaces())
     .option('--cluster <cluster>', 'only this cluster')
     .option('--resource <type>', 'deploy, Deployment, deployments.apps (may be repeated)', collect)
     .option('--name <name>', 'object name, exact or a prefix and * (may be repeated)', collect)
@@ -71,7 +78,7 @@ export function filterQuery(
   const target =
     ref === undefined ? undefined : ref.includes('/') ? parseRef(ref) : { resource: ref, name: undefined };
   return {
-    namespace: flags.namespace,
+    namespace: flags.allNamespaces ? undefined : flags.namespace,
     cluster: flags.cluster,
     resource: target ? [target.resource, ...(flags.resource ?? [])] : flags.resource,
     name: target?.name ? [target.name, ...(flags.name ?? [])] : flags.name,
@@ -98,7 +105,8 @@ export function changesCommand(program: Command): void {
     program
       .command('changes', { isDefault: true })
       .description('who changed what, newest first (the default command)')
-      .argument('[TYPE[/NAME]]', 'such as deploy/web'),
+      .argument('[TYPE[/NAME]]', 'such as deploy/web')
+      .argument('[NAME]', 'where it was not given with the type'),
     DEFAULT_SINCE,
   )
     .option('--limit <n>', 'at most this many', wholeNumber('--limit', 1, 1000), 50)
@@ -112,7 +120,8 @@ export function changesCommand(program: Command): void {
     ['--verdict out-of-band -n prod --since 7d', 'what went past git'],
     ['--pr shop#7 --since 30d', 'where a pull request went'],
     ["--actor 'system:serviceaccount:ci:*' -o csv", 'what the pipeline did, for a spreadsheet'],
-  ]).action(async (ref: string | undefined, _flags: unknown, called: Command) => {
+  ]).action(async (type: string | undefined, name: string | undefined, _flags: unknown, called: Command) => {
+    const ref = type === undefined ? undefined : refOf(program, type, name);
     const flags = called.optsWithGlobals<
       FilterFlags & { limit: number; exitCode?: boolean; verbose?: boolean }
     >();
@@ -124,11 +133,61 @@ export function changesCommand(program: Command): void {
     const missing = completenessText(page.completeness, query, flags.verbose ?? false);
     if (missing !== undefined) context.err(`${missing}\n`);
     if (page.items.length > 0) return;
-    const advice = `look further back with --since (it was ${query.since ?? 'everything'}), or at bookkeeping with --all`;
-    if (flags.exitCode || ref?.includes('/')) throw new CliError(EXIT.nothing, 'nothing matches', advice);
+    const nothing = await whyNothing(context, program, ref, query);
+    if (flags.exitCode || ref?.includes('/')) throw new CliError(EXIT.nothing, nothing.message, nothing.hint);
     // A mistyped command is taken for a type.
-    context.err(`nothing matches${ref === undefined ? '' : ` the type "${safe(ref)}"`}\n${advice}\n`);
+    context.err(`${safe(nothing.message)}\n${safe(nothing.hint)}\n`);
   });
+}
+
+/** The object that two words name, or one; what was meant as a command is told from it. */
+function refOf(program: Command, type: string, name: string | undefined): string {
+  if (name?.includes('/') && !type.includes('/')) {
+    const [command] = commandsNear(program, type);
+    throw new CliError(
+      EXIT.usage,
+      `there is no command ${type}`,
+      command === undefined ? 'see --help' : `did you mean ${command} ${name}?`,
+    );
+  }
+  return joinRef(type, name);
+}
+
+function commandsNear(program: Command, word: string): string[] {
+  return nearest(
+    word,
+    program.commands.map((command) => command.name()),
+  );
+}
+
+/** Why a list is empty, as far as that can be told, and what to do about it. */
+async function whyNothing(
+  { client, view }: Context,
+  program: Command,
+  ref: string | undefined,
+  query: Query,
+): Promise<{ message: string; hint: string }> {
+  const message = `nothing matches${ref === undefined || ref.includes('/') ? '' : ` the type "${ref}"`}`;
+  const [command] = ref === undefined ? [] : commandsNear(program, ref);
+  if (command !== undefined) return { message, hint: `did you mean the command ${command}?` };
+  const asked = {
+    ref: ref?.includes('/') && !ref.includes('*') ? ref : undefined,
+    namespace: query.namespace as string | undefined,
+    cluster: query.cluster as string | undefined,
+  };
+  if (await isUnknown(client, asked)) {
+    const unknown = await whyUnknown(client, asked);
+    return { message: unknown.message, hint: unknown.hint ?? 'see what there is: whochanged --since 7d' };
+  }
+  const advice = `look further back with --since (it was ${query.since ?? 'everything'}), or at bookkeeping with --all`;
+  if (query.since === undefined || query.until !== undefined) return { message, hint: advice };
+  const earlier = await client.get<Page>('/v1/changes', { ...query, since: undefined, limit: 1 });
+  const [newest] = earlier.items;
+  if (!newest) return { message: `${message}, at any time`, hint: 'look at bookkeeping, too, with --all' };
+  return {
+    message: `${message} since ${query.since}`,
+    hint: `the newest that does is ${age(newest.at, view.now)} old: say --since ${newest.at.slice(0, 19)}Z`,
+  };
 }
 
 export interface Page {

@@ -127,7 +127,7 @@ function manifestCommand(gate: Command): void {
     const flags = called.optsWithGlobals<
       GlobalFlags & { mode: string; fail: string; denyUnknown?: boolean; timeout: number; exempt?: string[] }
     >();
-    const context = createContext(flags, 'file');
+    const context = createContext(flags, 'YAML file');
     const query = {
       cluster,
       mode: flags.mode,
@@ -152,7 +152,7 @@ function kubeconfigCommand(gate: Command): void {
   examples(command, [
     ['gate kubeconfig webhook.yaml > admission.yaml', 'asks nothing of the server; keep it as secret'],
   ]).action(async (file: string, _flags: unknown, called: Command) => {
-    const context = createContext(called.optsWithGlobals<GlobalFlags>(), 'file');
+    const context = createContext(called.optsWithGlobals<GlobalFlags>(), 'YAML file');
     context.out(admissionKubeconfig(await readFileOrSay(file), file));
   });
 }

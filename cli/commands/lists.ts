@@ -8,13 +8,24 @@ import {
   writeStructured,
 } from '../context.js';
 import { examples } from '../examples.js';
+import { CliError, EXIT } from '../exit.js';
+import { joinRef } from '../object-ref.js';
 import { renderChanges } from '../render/changes.js';
 import { type Column, renderTable } from '../render/table.js';
 import { clock, safe } from '../render/text.js';
-import { addFilters, exportTo, type FilterFlags, filterQuery, type Page, writePage } from './changes.js';
+import {
+  addFilters,
+  allNamespaces,
+  exportTo,
+  type FilterFlags,
+  filterQuery,
+  type Page,
+  writePage,
+} from './changes.js';
 
 interface ListFlags extends GlobalFlags {
   namespace?: string;
+  allNamespaces?: boolean;
   cluster?: string;
   actor?: string;
   since?: string;
@@ -77,13 +88,15 @@ function accessCommand(
 ): void {
   const command = windowed(program.command(name).description(description))
     .option('-n, --namespace <namespace>', 'only this namespace')
+    .addOption(allNamespaces())
     .option('--cluster <cluster>', 'only this cluster')
     .option('--actor <user>', 'exact, or * for anything')
     .option('--all', help.all);
   examples(command, help.lines).action(async (_flags: unknown, called: Command) => {
     const flags = called.optsWithGlobals<ListFlags>();
     const context = createContext(flags);
-    const { namespace, cluster, actor, since, until, all, limit } = flags;
+    const { cluster, actor, since, until, all, limit } = flags;
+    const namespace = flags.allNamespaces ? undefined : flags.namespace;
     const query = { namespace, cluster, actor, since, until, all, limit };
     writePage(context, await context.client.get<Page>(path, query));
   });
@@ -210,16 +223,25 @@ function exportCommand(program: Command): void {
     program
       .command('export')
       .description('all changes that match, streamed to stdout')
-      .argument('[TYPE[/NAME]]', 'such as deploy/web'),
+      .argument('[TYPE[/NAME]]', 'such as deploy/web')
+      .argument('[NAME]', 'where it was not given with the type'),
     undefined,
   ).addOption(new Option('--format <format>').choices(['ndjson', 'csv']).default('ndjson'));
   examples(command, [
     ['export --since 30d --format csv > changes.csv', 'a month, for a spreadsheet'],
     ["export -n prod | jq -r '.actor.username' | sort | uniq -c", 'who changes prod how often'],
-  ]).action(async (ref: string | undefined, _flags: unknown, called: Command) => {
+  ]).action(async (type: string | undefined, name: string | undefined, _flags: unknown, called: Command) => {
+    const ref = type === undefined ? undefined : joinRef(type, name);
     const flags = called.optsWithGlobals<FilterFlags & { format: string }>();
     const context = createContext(flags);
-    const format = context.output === 'csv' ? 'csv' : flags.format;
+    const { output } = context;
+    if (output !== 'table' && output !== 'csv' && output !== 'ndjson')
+      throw new CliError(
+        EXIT.usage,
+        `-o ${output}: an export is a stream of rows`,
+        'use -o ndjson or -o csv',
+      );
+    const format = output === 'table' ? flags.format : output;
     await exportTo(context, `/v1/changes.${format}`, filterQuery(flags, ref, undefined));
   });
 }

@@ -63,7 +63,7 @@ function proofCommand(program: Command): void {
       await writeFile(flags.record, `${JSON.stringify(proof.record)}\n`);
     }
     if (flags.file !== undefined) await writeFile(flags.file, proof.file);
-    else if (!writeStructured(context, proof)) context.out(proof.file);
+    if (!writeStructured(context, proof) && flags.file === undefined) context.out(proof.file);
   });
 }
 

@@ -9,7 +9,7 @@ import {
 } from '../context.js';
 import { examples } from '../examples.js';
 import { CliError, EXIT } from '../exit.js';
-import { locateObject } from '../object-ref.js';
+import { joinRef, locateObject } from '../object-ref.js';
 import { yaml } from '../on-demand.js';
 import { type Detail, renderChange } from '../render/change.js';
 import type { Change, View } from '../render/changes.js';
@@ -43,6 +43,7 @@ function objectCommand(program: Command, name: string, argument: string, descrip
       argument,
       argument.startsWith('<CHANGE') ? 'a change, or an object such as deploy/web' : 'such as deploy/web',
     )
+    .argument('[NAME]', 'where it was not given with the type')
     .option('-n, --namespace <namespace>', 'its namespace')
     .option('--cluster <cluster>', 'its cluster');
 }
@@ -68,12 +69,14 @@ function showCommand(program: Command): void {
     ['show 01a20dc9-9350-8a1e-80d7-f3b269a4d073', 'a change: its fields, cause, and what it set off'],
     ['show deploy/web -n prod --at 2h', 'the Deployment two hours ago, as YAML'],
     ['show deploy/web -n prod --fields', 'how certain each of its fields is'],
-  ]).action(async (what: string, _flags: unknown, called: Command) => {
+  ]).action(async (type: string, name: string | undefined, _flags: unknown, called: Command) => {
+    const what = joinRef(type, name);
     const flags = called.optsWithGlobals<
       ObjectFlags & { at?: string; fields?: boolean; showManagedFields?: boolean }
     >();
     const context = createContext(flags, 'one');
     if (CHANGE_ID.test(what)) {
+      forObjectsOnly({ at: flags.at, fields: flags.fields, 'show-managed-fields': flags.showManagedFields });
       const change = await context.client.get<Change & Detail>(`/v1/changes/${what}`);
       if (!writeStructured(context, change, [change], () => changesCsv([change])))
         context.out(renderChange(change, context.view));
@@ -119,6 +122,17 @@ function fieldTable(state: State, view: View): string {
   );
 }
 
+/** A change is what it is: what asks for another time, or for more of an object, was meant for an object. */
+function forObjectsOnly(flags: Record<string, unknown>): void {
+  const given = Object.keys(flags).filter((name) => flags[name] !== undefined);
+  if (given.length > 0)
+    throw new CliError(
+      EXIT.usage,
+      `--${given.join(', --')}: of a change there is nothing to choose`,
+      'leave it out, or name an object such as deploy/web',
+    );
+}
+
 function historyCommand(program: Command): void {
   const command = objectCommand(
     program,
@@ -129,7 +143,8 @@ function historyCommand(program: Command): void {
   examples(command, [
     ['history deploy/web -n prod', 'since it was first seen'],
     ['history node/worker-1 -o json', 'for a script'],
-  ]).action(async (ref: string, _flags: unknown, called: Command) => {
+  ]).action(async (type: string, name: string | undefined, _flags: unknown, called: Command) => {
+    const ref = joinRef(type, name);
     const flags = called.optsWithGlobals<ObjectFlags & { limit: number }>();
     const context = createContext(flags);
     const { path } = await locateObject(context.client, ref, flags);
@@ -151,9 +166,11 @@ function diffCommand(program: Command): void {
     ['diff 01a20dc9-9350-8a1e-80d7-f3b269a4d073', 'what one change did'],
     ['diff deploy/web -n prod --from 2h', 'what differs since two hours ago'],
     ['diff deploy/web --from 2026-03-02T09:00:00Z --to 2026-03-02T10:00:00Z', 'between two times'],
-  ]).action(async (what: string, _flags: unknown, called: Command) => {
+  ]).action(async (type: string, name: string | undefined, _flags: unknown, called: Command) => {
+    const what = joinRef(type, name);
     const flags = called.optsWithGlobals<ObjectFlags & { from?: string; to?: string; exitCode?: boolean }>();
     const context = createContext(flags, 'one');
+    if (CHANGE_ID.test(what)) forObjectsOnly({ from: flags.from, to: flags.to });
     const { diff, why } = CHANGE_ID.test(what)
       ? await diffOfChange(context, what)
       : await compare(context, what, flags);
@@ -214,7 +231,8 @@ function rollbackCommand(program: Command): void {
   examples(command, [
     ['rollback deploy/web -n prod --to 2h > web.yaml', 'as it was two hours ago'],
     ['rollback deploy/web -n prod --to 2h | kubectl diff -f -', 'what applying it would do'],
-  ]).action(async (ref: string, _flags: unknown, called: Command) => {
+  ]).action(async (type: string, name: string | undefined, _flags: unknown, called: Command) => {
+    const ref = joinRef(type, name);
     const flags = called.optsWithGlobals<ObjectFlags & { to: string }>();
     const context = createContext(flags, 'one');
     // A wrong time is said before anything is asked.

@@ -92,6 +92,12 @@ function reportCommand(program: Command): void {
     if (since === undefined)
       throw new CliError(EXIT.usage, 'a report has a period: --since is missing', 'add --since 90d');
     const until = flags.until ?? new Date().toISOString();
+    if (flags.output !== undefined && flags.output !== 'table')
+      throw new CliError(
+        EXIT.usage,
+        `-o ${flags.output}: a report has forms of its own`,
+        `use --format: ${FORMATS.join(', ')}`,
+      );
     const context = createContext(flags, 'file');
     const path = `/v1/reports/${encodeURIComponent(control)}`;
     const query = { cluster, environment, since, until, seed, sample: String(sample) };

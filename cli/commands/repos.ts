@@ -276,7 +276,7 @@ function removeCommand(repo: Command): void {
     async (name: string, _flags: unknown, called: Command) => {
       const context = createContext(called.optsWithGlobals<GlobalFlags>(), 'one');
       await context.client.delete(pathOf(name));
-      context.out(`${name} is removed\n`);
+      if (!writeStructured(context, { name, removed: true })) context.out(`${name} is removed\n`);
     },
   );
 }

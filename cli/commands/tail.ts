@@ -3,6 +3,7 @@ import type { Query } from '../client.js';
 import { type Context, createContext, writeStructured } from '../context.js';
 import { examples } from '../examples.js';
 import { CliError, EXIT } from '../exit.js';
+import { joinRef } from '../object-ref.js';
 import { type Change, ChangeTable } from '../render/changes.js';
 import { changesCsv } from '../render/csv.js';
 import { addFilters, type FilterFlags, filterQuery, type Page, writePage } from './changes.js';
@@ -19,13 +20,15 @@ export function tailCommand(program: Command): void {
     program
       .command('tail')
       .description('the latest changes; with -f, new ones as they come')
-      .argument('[TYPE[/NAME]]', 'such as deploy/web'),
+      .argument('[TYPE[/NAME]]', 'such as deploy/web')
+      .argument('[NAME]', 'where it was not given with the type'),
     undefined,
   ).option('-f, --follow', 'go on, until interrupted');
   examples(command, [
     ['tail -f -n prod', 'watch prod'],
     ['tail -f --kind exec -o ndjson | while read -r change; do ...', 'act on each exec'],
-  ]).action(async (ref: string | undefined, _flags: unknown, called: Command) => {
+  ]).action(async (type: string | undefined, name: string | undefined, _flags: unknown, called: Command) => {
+    const ref = type === undefined ? undefined : joinRef(type, name);
     const flags = called.optsWithGlobals<FilterFlags & { follow?: boolean }>();
     const context = createContext(flags);
     const query = filterQuery(flags, ref, undefined);

@@ -7,6 +7,8 @@ import { EXIT } from '../../cli/exit.js';
 import { Cluster, eventList } from '../harness/events.js';
 import { type RunningApi, startApi } from '../harness/running-api.js';
 
+const NO_CHANGE = '01a20dc9-9350-8a1e-80d7-f3b269a4d073';
+
 let api: RunningApi;
 beforeAll(async () => {
   api = await startApi();
@@ -42,6 +44,17 @@ describe('a wrong command line', () => {
     [['--since', 'yesterday'], /^whochanged: --since yesterday: no time$/, /30m, 2h, 7d/],
     [['--until', '2026-13-45'], /^whochanged: --until 2026-13-45: no time$/, /30m, 2h, 7d/],
     [['--limit', '0'], /^whochanged: --limit 0: expected a whole number from 1 to 1000$/, /1000$/],
+    [['audit-policy', '-o', 'json'], /: -o json: this command gives a file/, /leave -o out/],
+    [['gate', 'manifest', 'default', '-o', 'json'], /: -o json: this command gives a file/, /leave -o out/],
+    [['checkpoint', '-o', 'yaml'], /: -o yaml: this command gives a file/, /leave -o out/],
+    [
+      ['report', 'soc2-cc8.1', '--since', '1h', '-o', 'json'],
+      /: -o json: a report has forms/,
+      /--format: html/,
+    ],
+    [['export', '-o', 'json'], /: -o json: an export is a stream of rows$/, /-o ndjson or -o csv/],
+    [['show', NO_CHANGE, '--at', '2h', '--fields'], /: --at, --fields: of a change/, /name an object/],
+    [['diff', NO_CHANGE, '--from', '2h'], /: --from: of a change/, /name an object/],
     [['show', 'web'], /^whochanged: "web" is not TYPE\/NAME$/, /deploy\/web/],
     [['--kind', 'nonsense'], /^whochanged: .*kind/, /./],
     [['quarantine', 'show', 'x'], /^whochanged: ID x: expected a number$/, /quarantine list/],
@@ -63,30 +76,60 @@ describe('nothing there', () => {
       {},
       { ...expected, says: /no deploy\/nope was ever seen in namespace shop$/ },
     );
-    await fails(
-      ['show', '01a20dc9-9350-8a1e-80d7-f3b269a4d073'],
-      {},
-      { ...expected, says: /no change has the id 01a20dc9/ },
-    );
+    await fails(['show', NO_CHANGE], {}, { ...expected, says: /no change has the id 01a20dc9/ });
     await fails(['token', 'revoke', '4711'], {}, { ...expected, says: /no valid token has the id 4711/ });
     await fails(['actor', 'nobody'], {}, { ...expected, says: /nobody called "nobody" was ever seen/ });
   });
 
   it('exits with 1 when an object has no change in the time asked for, and says how to find more', async () => {
-    const says = /^whochanged: nothing matches$/;
+    const { stdout } = await api.cli(['deploy/web', '--since', '1000w', '-o', 'json']);
+    const [{ at }] = (JSON.parse(stdout) as { items: [{ at: string }] }).items;
     await fails(
       ['deploy/web', '--since', '1s'],
       {},
-      { code: EXIT.nothing, says, advises: /--since \(it was 1s\)/ },
+      {
+        code: EXIT.nothing,
+        says: /^whochanged: nothing matches since 1s$/,
+        advises: new RegExp(`^the newest that does is \\d+d old: say --since ${at.slice(0, 19)}Z$`),
+      },
     );
-    await fails(['-n', 'nope', '--exit-code'], {}, { code: EXIT.nothing, says, advises: /--all/ });
+    const again = await api.cli(['deploy/web', '--since', `${at.slice(0, 19)}Z`]);
+    expect(again).toMatchObject({ code: 0, stdout: expect.stringContaining('deployments/web') });
+    await fails(
+      ['--actor', 'nobody', '--exit-code'],
+      {},
+      { code: EXIT.nothing, says: /^whochanged: nothing matches, at any time$/, advises: /--all/ },
+    );
+  });
+
+  it.each<[string[], number, RegExp, RegExp]>([
+    [['show', 'deploy/wbe'], 4, /^whochanged: no deploy\/wbe was ever seen$/, /^did you mean deploy\/web\?$/],
+    [['history', 'deploy', 'we'], 4, /no deploy\/we was ever seen$/, /^did you mean deploy\/web\?$/],
+    [['diff', 'deploy/web', '-n', 'sohp'], 4, /in namespace sohp$/, /^one is known with -n shop$/],
+    [['rollback', 'svc/web', '--to', '1h'], 4, /no svc\/web/, /^of that name there is deployments\/web$/],
+    [['deploy/wbe', '--since', '1000w'], 1, /no deploy\/wbe was ever seen$/, /^did you mean deploy\/web\?$/],
+    [['-n', 'nope', '--exit-code'], 1, /: nothing was ever seen in namespace nope$/, /^see what there is: /],
+    [['shwo', 'deploy/web'], 2, /: there is no command shwo$/, /^did you mean show deploy\/web\?$/],
+    [['deploy/web', 'deploy/api'], 2, /is neither TYPE\/NAME nor TYPE NAME$/, /one object at a time$/],
+  ])('is told from what was mistyped: %j', async (args, code, says, advises) => {
+    await fails(args, {}, { code, says, advises });
+  });
+
+  it('takes the words that kubectl takes', async () => {
+    const [slash, words, everywhere] = await Promise.all([
+      api.cli(['deploy/web', '-n', 'shop', '--since', '1000w']),
+      api.cli(['deploy', 'web', '-n', 'shop', '--since', '1000w']),
+      api.cli(['Deployment', 'web', '-n', 'nope', '-A', '--since', '1000w', '-o', 'table']),
+    ]);
+    expect(slash.stdout).toContain('deployments/web');
+    expect([words, everywhere]).toEqual([slash, slash]);
   });
 
   it('is an empty list elsewhere, which a mistyped command is told from', async () => {
     expect(await api.cli(['histroy'])).toMatchObject({
       code: 0,
       stdout: '',
-      stderr: expect.stringMatching(/^nothing matches the type "histroy"\nlook further back/),
+      stderr: 'nothing matches the type "histroy"\ndid you mean the command history?\n',
     });
     const { code, stdout } = await api.cli(['-n', 'nope', '-o', 'json']);
     expect({ code, answer: JSON.parse(stdout) as unknown }).toEqual({
