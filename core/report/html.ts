@@ -1,26 +1,30 @@
 import { isProvable } from './controls.js';
 import { gapText } from './gap.js';
-import { completenessStatement, type Report, type ReportRow } from './report.js';
+import { completenessStatement, plainTime, type Report, type ReportRow } from './report.js';
 
 /** A report as one HTML file without scripts or links to elsewhere, made to be printed. */
 export function reportHtml(report: Report, generatedAt: string): string {
   const { control } = report;
+  const [since, until] = [plainTime(report.since), plainTime(report.until)];
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<title>${text(`${control.framework} ${control.reference}, ${report.since} to ${report.until}`)}</title>
+<title>${text(`${control.framework} ${control.reference}, ${since} to ${until}`)}</title>
 <style>
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid #ccc; overflow-wrap: anywhere }
-th { overflow-wrap: normal }
+th { overflow-wrap: normal } th[scope=row] { width: 14% }
+.rows { table-layout: fixed } .rows code { display: block; font-size: .75em; color: #555 }
+.when, .approvers { width: 9% } .commits { width: 10.5% } .where { width: 13% } .by { width: 16% } .verdict { width: 17% }
 code { font-size: .9em } .bad { color: #a40000; font-weight: 600 } .signature td, .line { height: 3rem }
-@media print { body { margin: 0; font-size: 10pt } h2 { break-after: avoid } tr { break-inside: avoid } .signoff { break-before: page } }
+@page { size: landscape }
+@media print { body { margin: 0; max-width: none; font-size: 9pt } h2 { break-after: avoid } tr { break-inside: avoid } .signoff { break-before: page } }
 </style>
 <h1>${text(`${control.framework} ${control.reference}`)}</h1>
 <p>${text(control.statement)}</p>
 <table>
-${fact('Period', `${report.since} until ${report.until} (not included), UTC`)}
+${fact('Period', `${since} until ${until} (not included), UTC`)}
 ${fact('Clusters', report.clusters.join(', ') || 'all')}
 ${report.environments.length > 0 ? fact('Environments', report.environments.join(', ')) : ''}
 ${fact('Population', `${report.rows} ${report.rows === 1 ? 'row' : 'rows'}`)}
@@ -43,7 +47,7 @@ ${report.sample.rows.length === 0 ? '<p>The population is empty.</p>' : rows(rep
 <p>${isProvable(control.population) ? proofs(control.id) : 'The rows above are sources and gaps: the signed log holds none of them.'}</p>
 <section class="signoff">
 <h2>Sign-off</h2>
-<p>${text(`${control.framework} ${control.reference}`)}, ${text(report.since)} until ${text(report.until)}: population of ${report.rows},
+<p>${text(`${control.framework} ${control.reference}`)}, ${text(since)} until ${text(until)}: population of ${report.rows},
 ${report.exceptionRows} exceptions, digest <code>${text(report.populationDigest)}</code>.</p>
 <table>
 <tr><th>Exceptions looked at<td class="line">
@@ -81,28 +85,49 @@ function fact(name: string, value: string): string {
   return `<tr><th scope="row">${text(name)}<td>${text(value)}`;
 }
 
+const HEAD: ReadonlyArray<[className: string, name: string]> = [
+  ['when', 'Time, UTC'],
+  ['where', 'Where'],
+  ['what', 'What'],
+  ['by', 'By'],
+];
+const JUDGED: typeof HEAD = [
+  ['verdict', 'Verdict'],
+  ['commits', 'Commits'],
+  ['approvers', 'Approved by'],
+];
+
 function rows(items: ReportRow[]): string {
   const judged = items.some(({ verdict }) => verdict !== undefined);
-  const head = [
-    'Time',
-    'Where',
-    'What',
-    'By',
-    ...(judged ? ['Verdict', 'Commits', 'Approved by'] : []),
-    'ID',
-  ];
+  const head = judged ? [...HEAD, ...JUDGED] : HEAD;
   const lines = items.map((row) => {
     const where = [row.cluster, row.namespace, row.object].filter((part) => part !== '').join(' ');
-    const cells = [row.at, where, row.summary, row.actor];
+    const cells = [
+      when(row.at),
+      words(where),
+      `${words(row.summary)}<code>${text(row.id)}</code>`,
+      words(row.actor),
+    ];
     if (judged)
       cells.push(
-        [row.verdict, row.detail].filter(Boolean).join(': '),
-        (row.commits ?? []).map((sha) => sha.slice(0, 12)).join(' '),
-        (row.approvers ?? []).join(', '),
+        words([row.verdict, row.detail].filter(Boolean).join(': ')),
+        words((row.commits ?? []).map((sha) => sha.slice(0, 12)).join(' ')),
+        words((row.approvers ?? []).join(', ')),
       );
-    return `<tr>${[...cells, row.id].map((value) => `<td>${text(value)}`).join('')}`;
+    return `<tr>${cells.map((cell) => `<td>${cell}`).join('')}`;
   });
-  return `<table><tr>${head.map((name) => `<th>${name}`).join('')}\n${lines.join('\n')}\n</table>`;
+  const heads = head.map(([className, name]) => `<th class="${className}">${name}`).join('');
+  return `<table class="rows"><thead><tr>${heads}<tbody>\n${lines.join('\n')}\n</table>`;
+}
+
+/** A time to the second for the eye, whole for who looks closer. */
+function when(at: string): string {
+  return `<time datetime="${text(at)}" title="${text(at)}">${text(at.slice(0, 19).replace('T', ' '))}</time>`;
+}
+
+/** Text that may be broken where its parts end: names of service accounts, paths and images have no spaces. */
+function words(value: string): string {
+  return text(value).replace(/[:/@]/g, '$&<wbr>');
 }
 
 function text(value: string): string {

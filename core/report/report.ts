@@ -49,7 +49,7 @@ export interface Report extends ReportScope {
   completeness: ReportCompleteness;
   /** Those that `completeness` counts, the latest first, up to `MAX_GAPS`. */
   gaps: ReportGap[];
-  /** All of them, oldest first, up to `MAX_EXCEPTIONS`. */
+  /** Of all clusters, oldest first: the first `MAX_EXCEPTIONS`. */
   exceptions: ReportRow[];
   exceptionRows: number;
   sample: { seed: string; rows: ReportRow[] };
@@ -62,16 +62,17 @@ export const MAX_EXCEPTIONS = 1000;
 export const MAX_GAPS = 100;
 
 /**
- * Gathers a report from its population, which may be of any length and must come oldest first. The sample is drawn by
- * the order of SHA-256(seed, id), so that anyone with the seed draws the same again.
+ * Gathers a report from its population, which may be of any length and comes in the same order each time: the digest is
+ * over that order. The sample is drawn by the order of SHA-256(seed, id), so that anyone with the seed draws the same
+ * again. No more is held than what is told.
  */
 export class ReportGathering {
   readonly #seed: string;
   readonly #sampleSize: number;
   readonly #counts = new Map<string, number>();
   readonly #policies = new Set<string>();
-  readonly #exceptions: ReportRow[] = [];
   readonly #digest = createHash('sha256');
+  #exceptions: ReportRow[] = [];
   #sample: Array<{ rank: string; row: ReportRow }> = [];
   #rows = 0;
   #exceptionRows = 0;
@@ -88,7 +89,9 @@ export class ReportGathering {
     this.#digest.update(`${row.id}\0${row.verdict ?? ''}\n`);
     if (row.exception) {
       this.#exceptionRows++;
-      if (this.#exceptions.length < MAX_EXCEPTIONS) this.#exceptions.push(row);
+      this.#exceptions.push(row);
+      // Not the first that come: those may be of one cluster.
+      if (this.#exceptions.length >= 2 * MAX_EXCEPTIONS) this.#exceptions = firstOf(this.#exceptions);
     }
     const rank = createHash('sha256').update(`${this.#seed}\0${row.id}`).digest('hex');
     this.#sample.push({ rank, row });
@@ -117,22 +120,33 @@ export class ReportGathering {
       policies: [...this.#policies].sort(),
       completeness,
       gaps,
-      exceptions: this.#exceptions,
+      exceptions: firstOf(this.#exceptions),
       exceptionRows: this.#exceptionRows,
       sample: {
         seed: this.#seed,
-        rows: this.#sample
-          .map(({ row }) => row)
-          .sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : a.id < b.id ? -1 : 1)),
+        rows: this.#sample.map(({ row }) => row).sort(byTime),
       },
       populationDigest: this.#digest.digest('hex'),
     };
   }
 }
 
+function byTime(a: ReportRow, b: ReportRow): number {
+  return a.at < b.at ? -1 : a.at > b.at ? 1 : a.id < b.id ? -1 : 1;
+}
+
+function firstOf(exceptions: ReportRow[]): ReportRow[] {
+  return [...exceptions].sort(byTime).slice(0, MAX_EXCEPTIONS);
+}
+
+/** `2026-07-01T00:00:00.000000Z` as `2026-07-01T00:00:00Z`: the same time, without zeros that tell nothing. */
+export function plainTime(at: string): string {
+  return at.replace(/\.0+Z$/, 'Z');
+}
+
 /** What a report says about completeness, in words that claim no more than is known. */
 export function completenessStatement({ completeness, since, until }: Report): string {
-  const period = `from ${since} until ${until}`;
+  const period = `from ${plainTime(since)} until ${plainTime(until)}`;
   switch (completeness.verdict) {
     case 'complete':
       return `The audit counters of every source prove that all events ${period} arrived.`;

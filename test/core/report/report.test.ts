@@ -92,6 +92,18 @@ it('counts, puts exceptions apart, and digests what it is about', () => {
   );
 });
 
+it('tells the first exceptions of all clusters, in whatever order they come', () => {
+  const at = (n: number) => new Date(Date.UTC(2026, 6, 1) + n * 1000).toISOString();
+  const many = Array.from({ length: 3000 }, (_, n) => row(n, { at: at(n), cluster: 'a', exception: true }));
+  const last = row(3000, { at: at(-1), cluster: 'b', exception: true });
+  const { exceptions, exceptionRows } = gathered([...many.reverse(), last]);
+  expect(exceptionRows).toBe(3001);
+  expect(exceptions.map(({ id }) => id)).toEqual([
+    'id-3000',
+    ...Array.from({ length: 999 }, (_, n) => `id-${n}`),
+  ]);
+});
+
 it('never claims to be complete without proof', () => {
   const report = gathered([row(1)]);
   expect(completenessStatement(report)).toMatch(/not proven/);
