@@ -1,15 +1,8 @@
-import { createHash } from 'node:crypto';
 import type { ClientBase } from 'pg';
 import { signedHeaders } from '../core/alerts/payload.js';
-import { csvCells } from '../core/csv.js';
-import { REPORT_COLUMNS } from '../core/report/columns.js';
-import { type DeliveredFormat, lastPeriod, type ReportDelivery } from '../core/report/delivery.js';
-import { reportHtml } from '../core/report/html.js';
-import { apiActivity } from '../core/report/ocsf.js';
-import { oscalResults } from '../core/report/oscal.js';
-import { completenessStatement, type Report } from '../core/report/report.js';
+import { lastPeriod, type ReportDelivery } from '../core/report/delivery.js';
+import { completenessStatement } from '../core/report/report.js';
 import { makeReport } from '../store/queries/report.js';
-import { populationOf } from '../store/queries/report-population.js';
 import {
   type DeliveredFile,
   isDeliveryDue,
@@ -18,22 +11,16 @@ import {
 } from '../store/report-deliveries.js';
 import type { S3Clients } from '../store/s3-client.js';
 import { parseS3Place } from '../store/s3-place.js';
-import { type Store, storeOn } from '../store/tenant.js';
+import { uploadObject } from '../store/s3-upload.js';
+import { storeOn } from '../store/tenant.js';
 import { post } from './alerts/send.js';
 import { type CredentialPlaces, readReference } from './credentials.js';
 import type { Job } from './job.js';
+import { REPORT_FILES, reportFile } from './report-files.js';
 
 /** Verdicts wait for late evidence; a period that has just ended is given this long. */
 const SETTLE_MS = 3_600_000;
 const MAX_ERROR = 300;
-
-const FILES: Record<DeliveredFormat, { extension: string; type: string }> = {
-  html: { extension: 'html', type: 'text/html; charset=utf-8' },
-  json: { extension: 'json', type: 'application/json' },
-  csv: { extension: 'csv', type: 'text/csv; charset=utf-8' },
-  oscal: { extension: 'oscal.json', type: 'application/json' },
-  ocsf: { extension: 'ocsf.ndjson', type: 'application/x-ndjson' },
-};
 
 export interface ReportDeliveryParts {
   deliveries: readonly ReportDelivery[];
@@ -89,20 +76,14 @@ async function deliver(
   const day = (time: string) => time.slice(0, 10);
   if (delivery.to !== undefined) {
     const place = parseS3Place(delivery.to);
-    const { PutObjectCommand } = await import('@aws-sdk/client-s3');
     const bucket = await s3.s3(place);
+    const folder = `${place.prefix}${delivery.name}/${day(period.since)}_${day(period.until)}/`;
     for (const format of delivery.formats) {
-      const body = Buffer.from(await written(store, report, format, at, version));
-      const name = `${place.prefix}${delivery.name}/${day(period.since)}_${day(period.until)}/${control.id}.${FILES[format].extension}`;
-      await bucket.send(
-        new PutObjectCommand({
-          Bucket: place.bucket,
-          Key: name,
-          Body: body,
-          ContentType: FILES[format].type,
-        }),
-      );
-      files.push({ name, sha256: createHash('sha256').update(body).digest('hex'), bytes: body.length });
+      const { extension, type } = REPORT_FILES[format];
+      const name = `${folder}${control.id}.${extension}`;
+      const pieces = reportFile(store, report, format, { generatedAt: at.toISOString(), version });
+      const target = { Bucket: place.bucket, Key: name, ContentType: type };
+      files.push({ name, ...(await uploadObject(bucket, target, pieces)) });
     }
   }
   if (delivery.webhook !== undefined) {
@@ -127,27 +108,4 @@ async function deliver(
     if (sent.error !== undefined) throw new Error(sent.error);
   }
   return { populationDigest: report.populationDigest, files };
-}
-
-async function written(
-  { db, pool }: Store,
-  report: Report,
-  format: DeliveredFormat,
-  at: Date,
-  version: string,
-): Promise<string> {
-  const generatedAt = at.toISOString();
-  if (format === 'html') return reportHtml(report, generatedAt);
-  if (format === 'oscal') return JSON.stringify(oscalResults(report, generatedAt, version));
-  if (format === 'json')
-    return JSON.stringify({ ...report, completenessStatement: completenessStatement(report), generatedAt });
-  const lines: string[] = format === 'csv' ? [csvCells(REPORT_COLUMNS.map(([name]) => name))] : [];
-  const { rows } = populationOf(report.control.population, report, { origins: format === 'ocsf' });
-  for await (const { row, origin } of rows(pool, db))
-    lines.push(
-      origin
-        ? `${JSON.stringify(apiActivity(row, origin, version))}\n`
-        : csvCells(REPORT_COLUMNS.map(([, value]) => value(row))),
-    );
-  return lines.join('');
 }

@@ -1,18 +1,16 @@
 import { Readable } from 'node:stream';
 import { type Static, Type } from 'typebox';
 import { includesRole, unboundedRole } from '../../core/access/grants.js';
-import { csvCells } from '../../core/csv.js';
 import { WhochangedError } from '../../core/errors.js';
-import { REPORT_COLUMNS } from '../../core/report/columns.js';
 import { CONTROLS, type Control, findControl, isOfChanges, isProvable } from '../../core/report/controls.js';
 import { reportHtml } from '../../core/report/html.js';
-import { apiActivity } from '../../core/report/ocsf.js';
+import { reportLines } from '../../core/report/ndjson.js';
 import { oscalResults } from '../../core/report/oscal.js';
 import { completenessStatement, type Report } from '../../core/report/report.js';
 import { formatMicros } from '../../core/timestamp.js';
 import { reportProofs } from '../../store/log/report-proofs.js';
+import { populationLines } from '../../store/queries/population-lines.js';
 import { checkQuestion, makeReport, type ReportQuestion } from '../../store/queries/report.js';
-import { populationOf } from '../../store/queries/report-population.js';
 import type { Api } from '../api.js';
 import { words } from '../change-schema.js';
 import { listOf, many } from '../list-query.js';
@@ -99,22 +97,16 @@ export function reportRoutes({ server, deps, auth }: Api): void {
       reply.type(TYPES[format]);
       if (format === 'csv' || format === 'ocsf') {
         await checkQuestion(deps.db, question);
-        return reply.send(Readable.from(population(deps, question, format)));
+        return reply.send(Readable.from(populationLines(deps, question, format, deps.version)));
       }
       const report = await makeReport(deps, question);
       if (format === 'proofs') return reply.send(Readable.from(bundleLines(deps, report)));
       const generatedAt = formatMicros(Date.now() * 1000);
       if (format === 'html') return reply.send(reportHtml(report, generatedAt));
       if (format === 'oscal') return reply.send(oscalResults(report, generatedAt, deps.version));
-      const statement = completenessStatement(report);
-      if (format === 'json') return reply.send({ ...report, completenessStatement: statement, generatedAt });
-      const { exceptions, sample, ...head } = report;
-      const lines = [
-        { type: 'report', ...head, completenessStatement: statement, seed: sample.seed, generatedAt },
-        ...exceptions.map((row) => ({ type: 'exception', ...row })),
-        ...sample.rows.map((row) => ({ type: 'sample', ...row })),
-      ];
-      return reply.send(Readable.from(lines.map((line) => `${JSON.stringify(line)}\n`)));
+      if (format === 'json')
+        return reply.send({ ...report, completenessStatement: completenessStatement(report), generatedAt });
+      return reply.send(Readable.from(reportLines(report, generatedAt)));
     },
   );
 }
@@ -137,21 +129,6 @@ function questionOf(control: Control, query: Static<typeof Query>): ReportQuesti
     seed: query.seed,
     sampleSize: query.sample,
   };
-}
-
-/** The whole population, a line for each member. */
-async function* population(
-  { db, pool, version }: Pick<Api['deps'], 'db' | 'pool' | 'version'>,
-  { control, ...scope }: ReportQuestion,
-  format: 'csv' | 'ocsf',
-): AsyncGenerator<string> {
-  const origins = format === 'ocsf';
-  if (!origins) yield csvCells(REPORT_COLUMNS.map(([name]) => name));
-  const { rows } = populationOf(control.population, scope, { origins });
-  for await (const { row, origin } of rows(pool, db))
-    yield origin
-      ? `${JSON.stringify(apiActivity(row, origin, version))}\n`
-      : csvCells(REPORT_COLUMNS.map(([, value]) => value(row)));
 }
 
 async function* bundleLines(deps: Pick<Api['deps'], 'db' | 'pool'>, report: Report): AsyncGenerator<string> {

@@ -1,12 +1,12 @@
 import { isAllowedURL } from '../alerts/read-receiver.js';
 import { isReference } from '../alerts/receiver.js';
 import { type PolicyProblem, Shape } from '../verdict/policy-shape.js';
-import { CONTROLS, type Control, findControl, isOfChanges } from './controls.js';
+import { CONTROLS, type Control, findControl, isOfChanges, isProvable } from './controls.js';
 
 export const PERIODS = ['day', 'week', 'month', 'quarter'] as const;
 export type Period = (typeof PERIODS)[number];
 
-export const DELIVERED_FORMATS = ['html', 'json', 'csv', 'oscal', 'ocsf'] as const;
+export const DELIVERED_FORMATS = ['html', 'json', 'ndjson', 'csv', 'oscal', 'ocsf', 'proofs'] as const;
 export type DeliveredFormat = (typeof DELIVERED_FORMATS)[number];
 
 /** A report that is made again after each period, as the file of deliveries names it. */
@@ -73,6 +73,13 @@ function readDelivery(shape: Shape, names: Set<string>): ReportDelivery {
     shape.problem(
       'formats',
       'holds ocsf, and the rows of this control are no requests to a cluster',
+      'others',
+      'formats: [html, csv]',
+    );
+  if (control && !isProvable(control.population) && formats.includes('proofs'))
+    shape.problem(
+      'formats',
+      'holds proofs, and the rows of this control have no places in the proof log',
       'others',
       'formats: [html, csv]',
     );

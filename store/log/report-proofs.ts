@@ -11,6 +11,9 @@ import { findLatestCheckpoint, type StoredCheckpoint } from './checkpoints.js';
 import { proveAccessEvent, proveEvent, proveVerdict } from './prove-records.js';
 import { findVerdictRecord } from './verdict-records.js';
 
+/** Questions are asked one after the other: a pool serves, and so does one connection. */
+type Queries = Pick<Pool, 'query'>;
+
 /** A file of a bundle: its path within, and its text. */
 export interface BundleFile {
   name: string;
@@ -24,7 +27,7 @@ export interface BundleFile {
  * @throws WhochangedError `conflict` before the first checkpoint
  */
 export async function* reportProofs(
-  { db, pool }: { db: Kysely<Database>; pool: Pool },
+  { db, pool }: { db: Kysely<Database>; pool: Queries },
   report: Report,
 ): AsyncGenerator<BundleFile> {
   const checkpoint = await findLatestCheckpoint(pool);
@@ -45,7 +48,7 @@ const REQUEST_ID = /^[0-9a-f-]{36}$/;
 
 async function* accessProofs(
   db: Kysely<Database>,
-  pool: Pool,
+  pool: Queries,
   seq: string,
   checkpoint: StoredCheckpoint,
 ): AsyncGenerator<BundleFile> {
@@ -58,7 +61,7 @@ async function* accessProofs(
 
 async function* rowProofs(
   db: Kysely<Database>,
-  pool: Pool,
+  pool: Queries,
   id: string,
   checkpoint: StoredCheckpoint,
 ): AsyncGenerator<BundleFile> {

@@ -1,14 +1,20 @@
-import { createHash, createHmac } from 'node:crypto';
+import { execFileSync } from 'node:child_process';
+import { createHash, createHmac, createPublicKey, generateKeyPairSync } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { GetObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Identities } from '../../core/identity-map/identities.js';
+import { formatVerifierKey, verifierOf } from '../../core/log/note.js';
 import { lastPeriod, type ReportDelivery, readDeliveries } from '../../core/report/delivery.js';
 import { attributeJob } from '../../jobs/attribute.js';
 import { deliverReportsJob } from '../../jobs/deliver-reports.js';
 import type { Job } from '../../jobs/job.js';
 import { linksJob } from '../../jobs/links.js';
+import { checkpointJob, sequenceLogJob } from '../../jobs/proof-log.js';
 import { verdictsJob } from '../../jobs/verdicts.js';
 import { BUILT_IN_POLICY } from '../../main/policy-file.js';
 import { S3Clients } from '../../store/s3-client.js';
@@ -18,9 +24,11 @@ import { Cluster, eventList } from '../harness/events.js';
 import { startReceiver, type TestReceiver } from '../harness/receiver.js';
 import { problemsOfResults } from '../harness/report-schemas.js';
 import { startS3, type TestS3 } from '../harness/s3.js';
+import { runVerify } from '../harness/verifier.js';
 
 const KEY = 'the key that reports are signed with';
 const clients = new S3Clients();
+const signer = { origin: 'ledger.example.com/test', privateKey: generateKeyPairSync('ed25519').privateKey };
 let receiver: TestReceiver;
 let s3: TestS3;
 let bucket: string;
@@ -48,8 +56,8 @@ beforeAll(async () => {
   await receiver.post(eventList(items));
   const policy = () => Promise.resolve(BUILT_IN_POLICY);
   const people = peopleOf(new Identities([]));
-  for (const job of [attributeJob(), linksJob(policy), verdictsJob({ policy, git: undefined, people })])
-    await run(job, new Date());
+  const judge = [attributeJob(), linksJob(policy), verdictsJob({ policy, git: undefined, people })];
+  for (const job of [...judge, sequenceLogJob(), checkpointJob(signer)]) await run(job, new Date());
 });
 afterAll(async () => {
   hook?.close();
@@ -75,7 +83,7 @@ function deliveries(): ReportDelivery[] {
         name: 'changes-quarterly',
         control: 'soc2-cc8.1',
         every: 'quarter',
-        formats: ['html', 'json', 'csv', 'oscal', 'ocsf'],
+        formats: ['html', 'json', 'ndjson', 'csv', 'oscal', 'ocsf', 'proofs'],
         to: place(),
         webhook: {
           url: `http://127.0.0.1:${(hook.address() as AddressInfo).port}/reports`,
@@ -128,7 +136,9 @@ describe('a report on a schedule', () => {
     expect(await run(job(), new Date('2026-04-02T00:10:00Z'))).toBe(1);
     const found = await objects();
     expect([...found.keys()]).toEqual(
-      ['csv', 'html', 'json', 'ocsf.ndjson', 'oscal.json'].map((extension) => FOLDER + extension),
+      ['csv', 'html', 'json', 'ndjson', 'ocsf.ndjson', 'oscal.json', 'proofs.tar'].map(
+        (extension) => FOLDER + extension,
+      ),
     );
     const report = JSON.parse(found.get(`${FOLDER}json`)!);
     expect(report).toMatchObject({
@@ -140,6 +150,9 @@ describe('a report on a schedule', () => {
     expect(found.get(`${FOLDER}ocsf.ndjson`)!.trim().split('\n')).toHaveLength(5);
     expect(problemsOfResults(JSON.parse(found.get(`${FOLDER}oscal.json`)!))).toEqual([]);
     expect(found.get(`${FOLDER}html`)).toContain('Sign-off');
+    const [head, ...rows] = found.get(`${FOLDER}ndjson`)!.trim().split('\n');
+    expect(JSON.parse(head!)).toMatchObject({ type: 'report', populationDigest: report.populationDigest });
+    expect(rows).toHaveLength(report.exceptions.length + report.sample.rows.length);
 
     const { headers, body } = got.at(-1)!;
     const told = JSON.parse(body);
@@ -160,6 +173,20 @@ describe('a report on a schedule', () => {
       `v1,${createHmac('sha256', KEY).update(signed).digest('base64')}`,
     );
     expect(JSON.stringify([...found.values()])).not.toContain(KEY);
+  });
+
+  it('comes with proofs that hold without the server', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'whochanged-delivered-'));
+    try {
+      const keys = join(folder, 'log.keys');
+      writeFileSync(keys, formatVerifierKey(verifierOf(signer.origin, createPublicKey(signer.privateKey))));
+      const bundle = (await objects()).get(`${FOLDER}proofs.tar`)!;
+      execFileSync('tar', ['x', '-C', folder], { input: bundle });
+      const { code, output } = await runVerify(['report', folder, '--key-file', keys]);
+      expect([code, output]).toEqual([0, expect.stringMatching(/^5 rows, 10 proofs: it holds/)]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('comes once', async () => {
@@ -197,6 +224,7 @@ it('names every problem of the file', () => {
         environments: ['x'],
         webhook: { url: 'http://example.com', secret: 'plain' },
       },
+      { name: 'b', control: 'pci-10.2.1.6', every: 'day', formats: ['proofs'], to: 's3://bucket/x/' },
     ],
   });
   const at = 'problems' in read ? read.problems.map(({ path }) => path.slice(1).join('.')) : [];
@@ -211,6 +239,7 @@ it('names every problem of the file', () => {
       '1.environments',
       '1.webhook.url',
       '1.webhook.secret',
+      '2.formats',
     ]),
   );
   expect(JSON.stringify(read)).not.toContain('plain');

@@ -155,7 +155,9 @@ describe.skipIf(findChromium() === undefined)('the page, of what was judged,', (
     const signoff = `document.querySelector('.paper').shadowRoot.querySelector('.signoff')`;
     expect(await page.evaluate(`getComputedStyle(${signoff}).breakBefore`)).toBe('page');
     expect(await page.getByRole('navigation').isVisible()).toBe(false);
-    expect((await page.pdf()).subarray(0, 5).toString()).toBe('%PDF-');
+    const pdf = (await page.pdf({ preferCSSPageSize: true })).toString('latin1');
+    const [, wide, high] = /\/MediaBox ?\[0 0 ([\d.]+) ([\d.]+)\]/.exec(pdf)!;
+    expect(Number(wide)).toBeGreaterThan(Number(high));
     await page.emulateMedia({ media: 'screen' });
     expect(await page.getByRole('heading', { name: 'Sign-off' }).isVisible()).toBe(false);
     expect(opened.troubles).toEqual([]);

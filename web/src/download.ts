@@ -1,5 +1,5 @@
+import { TAR_END, tarFile } from '../../core/tar.ts';
 import { getBlob, type Query } from './api.ts';
-import { tarOf } from './tar.ts';
 
 /** Forms in which a report can be had, with how its file is called behind the dot. */
 export const REPORT_FORMATS = {
@@ -29,7 +29,11 @@ export async function reportFile(path: string, query: Query, format: ReportForma
   const blob = await getBlob(path, { ...query, format });
   if (format !== 'proofs') return blob;
   const lines = (await blob.text()).split('\n').filter((line) => line !== '');
-  return tarOf(lines.map((line) => JSON.parse(line) as { name: string; content: string }));
+  const parts = lines.flatMap((line) => {
+    const { name, content } = JSON.parse(line) as { name: string; content: string };
+    return tarFile(name, content);
+  });
+  return new Blob([...parts, TAR_END], { type: 'application/x-tar' });
 }
 
 /**
@@ -46,15 +50,20 @@ export async function printReport(html: Blob): Promise<void> {
   const made = new DOMParser().parseFromString(text, 'text/html');
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(`:host { all: initial } ${styles.join(' ')}`);
+  // How a page lies is the document's to say: within the paper it has no effect.
+  const pageRule = new CSSStyleSheet();
+  pageRule.replaceSync(/@page \{[^}]*\}/.exec(styles.join(' '))?.[0] ?? '');
   const paper = document.createElement('div');
   paper.className = 'paper';
   const root = paper.attachShadow({ mode: 'open' });
   root.adoptedStyleSheets = [sheet];
   root.append(...made.body.childNodes);
   document.querySelector('.paper')?.remove();
+  document.adoptedStyleSheets = [];
   document.body.append(paper);
   const title = document.title;
   document.title = made.title;
+  document.adoptedStyleSheets.push(pageRule);
   print();
   document.title = title;
 }
