@@ -1,5 +1,8 @@
 const BLOCK = 512;
 
+/** Of memory of their own, as a Blob takes them. */
+type Bytes = Uint8Array<ArrayBuffer>;
+
 /** What ends an archive: two empty blocks. */
 export const TAR_END = new Uint8Array(2 * BLOCK);
 
@@ -9,15 +12,12 @@ export const TAR_END = new Uint8Array(2 * BLOCK);
  * have the same bytes.
  * @throws RangeError for a name of more than 100 bytes
  */
-export function tarFile(
-  name: string,
-  content: string,
-): [header: Uint8Array, bytes: Uint8Array, fill: Uint8Array] {
+export function tarFile(name: string, content: string): [header: Bytes, bytes: Bytes, fill: Bytes] {
   const bytes = new TextEncoder().encode(content);
   return [headerOf(name, bytes.length), bytes, new Uint8Array((BLOCK - (bytes.length % BLOCK)) % BLOCK)];
 }
 
-function headerOf(name: string, size: number): Uint8Array {
+function headerOf(name: string, size: number): Bytes {
   const header = new Uint8Array(BLOCK);
   const put = (text: string, at: number) => header.set(new TextEncoder().encode(text), at);
   if (new TextEncoder().encode(name).length > 100) throw new RangeError(`the name ${name} is too long`);
