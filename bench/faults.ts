@@ -5,16 +5,16 @@ import { parseArgs } from 'node:util';
 import { FAULTS, type Fault } from './faults/faults.js';
 import { APISERVER_PATIENCE_MS } from './faults/load.js';
 import { recovery } from './faults/recovery.js';
+import { pictureOf, trendsOf, type Watched, watchMemory } from './faults/soak.js';
 import { judge } from './faults/truth.js';
 import { startWorld, type World } from './faults/world.js';
-import { MINUTES, plotSvg } from './plot.js';
 
 /**
  * `npm run bench:faults -- [faults] [--replicas 1|2|4] [--rate N] [--disks] [--soak MINUTES]`
  * Takes Postgres, the bucket and whochanged's own processes away while a bounded load is posted and written to the bucket,
  * and compares the ledger with what was generated after each fault: none lost, none twice. All faults if none is named
  * (names with commas). `--disks`: small disks of their own, which can be filled; needs root. `--soak`: no fault, but the
- * load for so many minutes, with each process' memory every minute, drawn into docs/soak.svg. Ends with 1 where anything was wrong.
+ * load for so many minutes, with each process' memory every minute and its trend, drawn into docs/soak.svg. Ends with 1 where anything was wrong.
  */
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
@@ -86,29 +86,15 @@ async function settle(world: World, name: string, says: string): Promise<void> {
   );
 }
 
-/** The load alone, with a line every minute, and a picture in the end. */
+/** The load alone, with a line every minute, and in the end a picture and what memory did after the first quarter of an hour. */
 async function soak(world: World, minutes: number): Promise<void> {
-  const minutesPassed: number[] = [];
-  const taken = world.replicas.map(({ name }) => ({ name, values: [] as number[] }));
+  let watched: Watched | undefined;
   await underLoad(world, async () => {
-    const began = Date.now();
-    for (let minute = 1; minute <= minutes; minute++) {
-      await sleep(Math.max(0, began + minute * 60_000 - Date.now()));
-      minutesPassed.push(minute);
-      const memory = world.replicas.map((replica, i) => {
-        const megabytes = replica.sample();
-        taken[i]!.values.push(megabytes);
-        return `${replica.name} ${megabytes.toFixed(0)} MB`;
-      });
-      const { acknowledged, longestMs } = world.load.counts;
-      console.log(
-        `minute ${String(minute).padStart(3)}  ${acknowledged} acknowledged, longest ack ${(longestMs / 1000).toFixed(1)} s; ${memory.join(', ')}`,
-      );
-    }
+    watched = await watchMemory(world, minutes, (text) => console.log(text));
   });
   await settle(world, 'soak', '');
-  const chart = { title: 'Memory of each process, MB', lines: taken };
-  await writeFile(PICTURE, plotSvg(minutesPassed, [chart], MINUTES));
+  for (const line of trendsOf(watched!)) console.log(line);
+  await writeFile(PICTURE, pictureOf(watched!));
 }
 
 function chosen(): Fault[] {

@@ -1,5 +1,6 @@
 import type { AuditEvent, ObjectReference } from './audit-event.js';
 import { canonicalJson, sha256 } from './canonical.js';
+import { RecentMap } from './recent.js';
 
 /** Which object of a cluster, across all its lives. `namespace` and `name` are '' where there is none. */
 export interface ObjectKey {
@@ -48,7 +49,8 @@ export function millisOfID(id: string): number {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }
 
-const objectIDs = new Map<string, string>();
+/** Hashing takes ten times as long as looking it up: worth it for what events name again and again. */
+const objectIDs = new RecentMap<string, string>(5000);
 
 /** The id of an object: the first 16 bytes of the SHA-256 of its key. */
 export function objectID(key: ObjectKey): string {
@@ -56,7 +58,6 @@ export function objectID(key: ObjectKey): string {
   const known = objectIDs.get(text);
   if (known) return known;
   const id = uuidFrom(sha256(text));
-  if (objectIDs.size >= 50_000) objectIDs.clear();
   objectIDs.set(text, id);
   return id;
 }

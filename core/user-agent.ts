@@ -1,3 +1,5 @@
+import { RecentMap } from './recent.js';
+
 /** What a client says it is. The value is the client's own word: evidence for a reader, never for a verdict. */
 export interface Tool {
   tool: string;
@@ -14,7 +16,7 @@ const DISGUISED: ReadonlyArray<readonly [pattern: RegExp, tool: string]> = [
   [/^Mozilla\/\S+/, 'browser'],
 ];
 
-const cache = new Map<string, Tool>();
+const cache = new RecentMap<string, Tool>(1000);
 
 /**
  * The tool and version in a User-Agent. client-go's default form is `<binary>/<version> (<os>/<arch>) kubernetes/<commit>`
@@ -23,7 +25,6 @@ const cache = new Map<string, Tool>();
 export function parseUserAgent(userAgent: string): Tool {
   const known = cache.get(userAgent);
   if (known) return known;
-  if (cache.size > 10_000) cache.clear();
   const tool = parse(userAgent);
   cache.set(userAgent, tool);
   return tool;

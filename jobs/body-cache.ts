@@ -1,4 +1,5 @@
-import { BodyCache, ParsedBodies } from '../store/body-cache.js';
+import { ParsedValues } from '../core/parsed-values.js';
+import { BodyCache } from '../store/body-cache.js';
 
 const BODY_CACHE_BYTES = 8 * 1024 * 1024;
 
@@ -7,5 +8,5 @@ const BODY_CACHE_BYTES = 8 * 1024 * 1024;
  * gives them one to share: what the first has read, the others have at hand, and it takes the memory of one.
  */
 export function openJobBodies(): BodyCache {
-  return new BodyCache(new ParsedBodies(BODY_CACHE_BYTES));
+  return new BodyCache(new ParsedValues(BODY_CACHE_BYTES));
 }

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { ClientBase, Pool } from 'pg';
-import { BatchBodies, BodyCache, ParsedBodies } from './body-cache.js';
+import { ParsedValues } from '../core/parsed-values.js';
+import { BatchBodies, BodyCache } from './body-cache.js';
 import { appendChanges } from './changes-writer.js';
 import { beginNumbered } from './cluster-lock.js';
 import { CopyRows, copyRows } from './copy.js';
@@ -44,12 +45,13 @@ export class Ledger {
   readonly #caches = new Map<number, ClusterCache>();
   readonly #months = new Set<number>();
   readonly #statistics = new FirstStatistics();
-  /** Of all clusters. */
-  readonly #parsedBodies: ParsedBodies;
+  /** Of all clusters, as are the ids: they depend on nothing but what they are of. */
+  readonly #parsedBodies: ParsedValues;
+  readonly #ids = new DictionaryIDs();
 
   constructor(pool: Pool, options: { bodyCacheBytes: number }) {
     this.#pool = pool;
-    this.#parsedBodies = new ParsedBodies(options.bodyCacheBytes);
+    this.#parsedBodies = new ParsedValues(options.bodyCacheBytes);
   }
 
   /**
@@ -118,7 +120,7 @@ export class Ledger {
     );
     const events = newEvents(batches, known, firstSeq, results);
 
-    const dictionaries = new Dictionaries(cache.ids);
+    const dictionaries = new Dictionaries(this.#ids);
     const bodies = new BatchBodies();
     const writes = pendingWrites(events, known);
     for (const { accepted } of events) {
@@ -175,7 +177,6 @@ export class Ledger {
     let cache = this.#caches.get(clusterID);
     if (!cache) {
       cache = {
-        ids: new DictionaryIDs(),
         entries: new KnownEntries(),
         bodies: new BodyCache(this.#parsedBodies),
         bodiesEpoch: undefined,
@@ -192,7 +193,6 @@ function disconnect(client: ClientBase): void {
 }
 
 interface ClusterCache {
-  ids: DictionaryIDs;
   entries: KnownEntries;
   bodies: BodyCache;
   bodiesEpoch: number | undefined;

@@ -1,52 +1,15 @@
 import type { ClientBase } from 'pg';
 import { type AcceptedBody, acceptBody } from '../core/accept.js';
 import type { Json, JsonObject } from '../core/audit-event.js';
+import type { ParsedValues } from '../core/parsed-values.js';
+import { RecentSet } from '../core/recent.js';
 import { encodeBody, openBody, type StoredBody } from './body-encoding.js';
 import { CopyRows, copyRows } from './copy.js';
 
 const COLUMNS = ['cluster_id', 'digest', 'size', 'encoding', 'content'] as const;
 
-/** Digests that are known to be in the store: what is forgotten is asked for, so these needn't be many. */
-const MAX_STORED = 25_000;
-
-interface Cached {
-  value: Json;
-  size: number;
-}
-
-/**
- * Memory for parsed bodies, which any number of caches share: those that were needed last, up to so many bytes of JSON
- * text. Parsed they take about 1.8 times that.
- */
-export class ParsedBodies {
-  readonly #maxBytes: number;
-  #bytes = 0;
-  readonly #parsed = new Map<string, Cached>();
-
-  constructor(maxBytes: number) {
-    this.#maxBytes = maxBytes;
-  }
-
-  get(key: string): Json | undefined {
-    const cached = this.#parsed.get(key);
-    if (!cached) return undefined;
-    this.#parsed.delete(key);
-    this.#parsed.set(key, cached);
-    return cached.value;
-  }
-
-  /** @param size of the JSON text, in bytes */
-  put(key: string, value: Json, size: number): void {
-    if (this.#parsed.has(key) || size > this.#maxBytes / 8) return;
-    this.#parsed.set(key, { value, size });
-    this.#bytes += size;
-    for (const [oldest, cached] of this.#parsed) {
-      if (this.#bytes <= this.#maxBytes) break;
-      this.#parsed.delete(oldest);
-      this.#bytes -= cached.size;
-    }
-  }
-}
+/** Digests that are known to be in the store, for each cluster: what is forgotten is asked for, so these needn't be many. */
+const RECENTLY_STORED = 5000;
 
 let caches = 0;
 
@@ -56,12 +19,12 @@ let caches = 0;
  * it never goes stale; what was swept from the store is forgotten with the cache. Cached values must not be mutated.
  */
 export class BodyCache {
-  readonly #parsed: ParsedBodies;
+  readonly #parsed: ParsedValues;
   /** Keeps its bodies apart from other caches' in the memory they share: one may know of a body that another's store lost. */
   readonly #own = `${++caches} `;
-  #stored = new Set<string>();
+  readonly #stored = new RecentSet<string>(RECENTLY_STORED);
 
-  constructor(parsed: ParsedBodies) {
+  constructor(parsed: ParsedValues) {
     this.#parsed = parsed;
   }
 
@@ -131,7 +94,6 @@ export class BodyCache {
   }
 
   markStored(digests: Iterable<string>): void {
-    if (this.#stored.size > MAX_STORED) this.#stored = new Set();
     for (const digest of digests) this.#stored.add(digest);
   }
 }

@@ -92,8 +92,11 @@ export async function appendChanges(
     );
     if (!item.write.itemOfCollection) classes.set(item.accepted, change.class);
     noteUid(uids, change);
-    if (state && afterDigest)
-      after.push({ digest: afterDigest.toString('hex'), object: state, size: item.accepted.size });
+    if (state && afterDigest) {
+      const digest = afterDigest.toString('hex');
+      const size = context.bodies.stored.get(digest)?.size ?? item.accepted.size;
+      after.push({ digest, object: state, size });
+    }
   };
 
   const itemOf = new Map<Write, PendingWrite>();

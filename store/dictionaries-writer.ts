@@ -1,14 +1,18 @@
 import type { ClientBase } from 'pg';
+import { RecentSet } from '../core/recent.js';
 import type { Dictionaries } from './dictionaries.js';
+
+/** Of each kind, in each cluster. What is forgotten is inserted again, to no effect. */
+const RECENT_ENTRIES = 5000;
 
 /** Dictionary entries that the store is known to hold; entries are never deleted. */
 export class KnownEntries {
-  readonly users = new Set<bigint>();
-  readonly userAgents = new Set<bigint>();
-  readonly objects = new Set<string>();
-  readonly authorizations = new Set<bigint>();
+  readonly users = new RecentSet<bigint>(RECENT_ENTRIES);
+  readonly userAgents = new RecentSet<bigint>(RECENT_ENTRIES);
+  readonly objects = new RecentSet<string>(RECENT_ENTRIES);
+  readonly authorizations = new RecentSet<bigint>(RECENT_ENTRIES);
   /** Reference columns of rows whose entries are all there. */
-  readonly references = new Set<string>();
+  readonly references = new RecentSet<string>(RECENT_ENTRIES);
 
   /** To be called once the entries' transaction has committed. */
   confirm(dictionaries: Dictionaries): void {
@@ -20,11 +24,7 @@ export class KnownEntries {
   }
 }
 
-/** What is forgotten is inserted again, to no effect. */
-const MAX_KNOWN = 25_000;
-
-function confirm<T>(known: Set<T>, ids: Iterable<T>): void {
-  if (known.size > MAX_KNOWN) known.clear();
+function confirm<T>(known: RecentSet<T>, ids: Iterable<T>): void {
   for (const id of ids) known.add(id);
 }
 

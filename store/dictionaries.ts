@@ -1,13 +1,14 @@
 import type { AuditEvent, UserInfo } from '../core/audit-event.js';
 import { canonicalJson } from '../core/canonical.js';
 import { dictionaryID, type ObjectKey, objectID, objectKey } from '../core/identity.js';
+import { RecentMap } from '../core/recent.js';
 import { parseUserAgent } from '../core/user-agent.js';
 
 export const DECISION = 'authorization.k8s.io/decision';
 export const REASON = 'authorization.k8s.io/reason';
 
 /** What is forgotten is computed again. A key is a whole user as text, so that many of them would be megabytes. */
-const MAX_CACHED_IDS = 20_000;
+const RECENT_IDS = 4000;
 
 /** What the rows of events and changes refer to by id. */
 export interface EntryIDs {
@@ -19,7 +20,7 @@ export interface EntryIDs {
 
 /** Computes the ids of dictionary entries, which depend on nothing but the entries' content. */
 export class DictionaryIDs implements EntryIDs {
-  #ids = new Map<string, bigint>();
+  readonly #ids = new RecentMap<string, bigint>(RECENT_IDS);
 
   user(user: UserInfo | undefined): bigint | undefined {
     if (!user) return undefined;
@@ -48,7 +49,6 @@ export class DictionaryIDs implements EntryIDs {
   }
 
   #remember(text: string, id: bigint): bigint {
-    if (this.#ids.size >= MAX_CACHED_IDS) this.#ids = new Map();
     this.#ids.set(text, id);
     return id;
   }

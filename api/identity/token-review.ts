@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Subjects } from '../../core/access/access-file.js';
 import type { Grant } from '../../core/access/grants.js';
 import { WhochangedError } from '../../core/errors.js';
+import { RecentMap } from '../../core/recent.js';
 import type { Authenticator } from '../auth.js';
 import { askHttps } from './https-json.js';
 import { isName, namesOf } from './names.js';
@@ -33,12 +34,12 @@ interface Reviewed {
 
 /** For so long a token that was deleted is believed; the apiserver's own cache is of 10 s too. */
 const CACHE_MS = 10_000;
-const MAX_CACHED = 10_000;
+const CACHED = 1000;
 const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
 /** Knows bearers of tokens of a Kubernetes cluster, by asking its apiserver (authentication.k8s.io/v1 TokenReview). */
 export function tokenReviewAuthenticator(options: TokenReviewOptions): Authenticator {
-  const reviewed = new Map<string, Reviewed>();
+  const reviewed = new RecentMap<string, Reviewed>(CACHED);
   return async (_request, token) => {
     // Tokens of ours are nobody else's to see.
     if (token === undefined || !JWT.test(token)) return undefined;
@@ -46,7 +47,6 @@ export function tokenReviewAuthenticator(options: TokenReviewOptions): Authentic
     let known = reviewed.get(key);
     if (!known || Date.now() - known.at > CACHE_MS) {
       known = { user: await review(token, options), at: Date.now() };
-      if (reviewed.size >= MAX_CACHED) reviewed.clear();
       reviewed.set(key, known);
     }
     if (!known.user)

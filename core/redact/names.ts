@@ -1,3 +1,5 @@
+import { RecentMap } from '../recent.js';
+
 /**
  * What a name (of a field, a map key, an environment variable, a flag, a query parameter) says about its value.
  * Bits, since one name can say several things.
@@ -44,7 +46,7 @@ const ROLES = new Map<string, number>([
 /** Wrong enough only in a long sentence about secrets; right wherever a value follows. */
 const CERTAIN = /passw|passphrase|pass_phrase|api_?key|private_?key|secret_?key|access_?key$|key_data/;
 
-const CACHE_SIZE = 20_000;
+const CACHE_SIZE = 4000;
 const CACHED_NAME_LENGTH = 128;
 const MAX_NAME_LENGTH = 512;
 
@@ -80,16 +82,13 @@ export function compileNames(
     return meaning;
   };
 
-  let cache = new Map<string, number>();
+  const cache = new RecentMap<string, number>(CACHE_SIZE);
   return {
     meaning(name) {
       const known = cache.get(name);
       if (known !== undefined) return known;
       const meaning = judge(name);
-      if (name.length <= CACHED_NAME_LENGTH) {
-        if (cache.size >= CACHE_SIZE) cache = new Map();
-        cache.set(name, meaning);
-      }
+      if (name.length <= CACHED_NAME_LENGTH) cache.set(name, meaning);
       return meaning;
     },
   };

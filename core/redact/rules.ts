@@ -1,5 +1,6 @@
 import { WhochangedError } from '../errors.js';
 import { type FieldPath, parseFieldPath, resourceKey } from './field-paths.js';
+import { type HarmlessTexts, rememberHarmlessTexts } from './harmless-texts.js';
 import { compileNames, type Names } from './names.js';
 import { compilePattern } from './pattern-safety.js';
 
@@ -226,39 +227,6 @@ export const DEFAULT_REDACTION_RULES: RedactionRuleSet = {
 
 /** What core/redact/scan.ts looks for besides value patterns and what punctuation tells. */
 const SUSPICIOUS = /LS0tLS1CRUdJ|eyJ|[Bb]earer|[Bb]asic|BEARER|BASIC|Secret/;
-
-/** Texts found to hold no secret. What events say repeats (users, agents, reasons, images), and reading it is slow. */
-export interface HarmlessTexts {
-  has(text: string): boolean;
-  add(text: string): void;
-}
-
-const REMEMBERED_TEXTS = 10_000;
-const REMEMBERED_LENGTH = 256;
-
-function rememberHarmlessTexts(): HarmlessTexts {
-  let texts = new Set<string>();
-  // What was asked for since the set before filled up is kept once more.
-  let before = new Set<string>();
-  const add = (text: string) => {
-    if (text.length > REMEMBERED_LENGTH) return;
-    if (texts.size >= REMEMBERED_TEXTS) {
-      before = texts;
-      texts = new Set();
-    }
-    texts.add(text);
-  };
-  return {
-    has(text) {
-      if (text.length > REMEMBERED_LENGTH) return false;
-      if (texts.has(text)) return true;
-      if (!before.has(text)) return false;
-      add(text);
-      return true;
-    },
-    add,
-  };
-}
 
 /**
  * Checks and compiles a rule set.

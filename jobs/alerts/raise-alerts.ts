@@ -1,5 +1,6 @@
 import type { Alerts } from '../../core/alerts/read-alerts.js';
 import type { AlertRule } from '../../core/alerts/rule.js';
+import { RecentMap } from '../../core/recent.js';
 import {
   alertCursor,
   beginAlerts,
@@ -7,7 +8,7 @@ import {
   moveAlertCursor,
   nextRows,
 } from '../../store/alerts/cursors.js';
-import { findMatches, type MatchingMeans } from '../../store/alerts/find-matches.js';
+import { findMatches, type MatchingMeans, RECENTLY_SEEN } from '../../store/alerts/find-matches.js';
 import { recordMatches } from '../../store/alerts/record-alerts.js';
 import { endStates, findGapMatches, findSilentSources } from '../../store/alerts/states.js';
 import type { RowSubject } from '../../store/alerts/subjects.js';
@@ -34,7 +35,7 @@ export interface RaiseMeans {
  * at all, wherever a run breaks off.
  */
 export function raiseAlertsJob(means: RaiseMeans, bodyCache: BodyCache = openJobBodies()): Job {
-  const matching: MatchingMeans = { bodyCache, seen: new Map() };
+  const matching: MatchingMeans = { bodyCache, seen: new RecentMap(RECENTLY_SEEN) };
   return {
     name: 'raise-alerts',
     schedule: '*/5 * * * * *',

@@ -1,5 +1,6 @@
 import type { Pool } from 'pg';
 import type { JsonObject } from '../../core/audit-event.js';
+import { RecentMap } from '../../core/recent.js';
 import { findMirroredRepo } from '../../store/repos.js';
 import type { GitAnswers, RenderedManifests } from '../../store/verdicts/commit-facts.js';
 import { assertSha } from './content.js';
@@ -12,7 +13,9 @@ import { type ManifestRedaction, Manifests, type MirrorPlace } from './render.js
 import { type ProgramPaths, RenderPrograms } from './render-programs.js';
 
 /** Changes of one deployment ask for the same manifests, one after the other. */
-const KEPT_ANSWERS = 2000;
+const RECENT_ANSWERS = 1000;
+/** Names are others' words: there may be any number that aren't mirrored. */
+const RECENT_NAMES = 1000;
 /** For how long a repository's name is taken to mean the same. */
 const KEEP_NAMES_MS = 5000;
 
@@ -28,8 +31,9 @@ export function gitAnswers(
 ): GitAnswers {
   const readers = new ObjectReaders();
   const rendering = new Manifests(redaction, new RenderPrograms(programs), pool);
-  const answers = new Map<string, RenderedManifests>();
-  const mirrors = new Map<string, { mirror: MirrorPlace | undefined; until: number }>();
+  // What they hold is kept, or not, where it is rendered.
+  const answers = new RecentMap<string, WeakRef<RenderedManifests>>(RECENT_ANSWERS);
+  const mirrors = new RecentMap<string, { mirror: MirrorPlace | undefined; until: number }>(RECENT_NAMES);
   const mirrorOf = async (name: string): Promise<MirrorPlace | undefined> => {
     const known = mirrors.get(name);
     if (known && performance.now() < known.until) return known.mirror;
@@ -41,15 +45,14 @@ export function gitAnswers(
   const manifests: GitAnswers['manifests'] = async (repo, sha, path, reading) => {
     const mirror = await mirrorOf(repo);
     const key = `${mirror?.folder} ${sha} ${path} ${JSON.stringify(reading)}`;
-    const known = answers.get(key);
+    const known = answers.get(key)?.deref();
     if (known) return known;
     const objects = mirror && readers.of(mirror.folder);
     if (!objects) return { unknown: `there is no mirror of ${repo} here` };
     try {
       const rendered = await rendering.of(objects, mirror, assertSha(sha), path, reading);
       // What isn't there may come.
-      if (rendered.manifests) answers.set(key, rendered);
-      if (answers.size > KEPT_ANSWERS) answers.delete(answers.keys().next().value!);
+      if (rendered.manifests) answers.set(key, new WeakRef(rendered));
       return rendered;
     } catch (error) {
       return { unknown: `git could not tell: ${(error as Error).message.slice(0, 200)}` };

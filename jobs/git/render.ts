@@ -2,6 +2,7 @@ import type { Pool } from 'pg';
 import type { JsonObject } from '../../core/audit-event.js';
 import { sha256 } from '../../core/canonical.js';
 import type { SourceReading } from '../../core/links/source-reading.js';
+import { ParsedValues } from '../../core/parsed-values.js';
 import { findRendering, keepRendering } from '../../store/renderings.js';
 import type { RenderedManifests } from '../../store/verdicts/commit-facts.js';
 import { repositoryPath } from './content.js';
@@ -18,8 +19,9 @@ const KUSTOMIZATION = /^(kustomization\.ya?ml|Kustomization)$/;
 const ARGOCD_OVERRIDES = /^\.argocd-source(-.+)?\.yaml$/;
 const MOST_FILES = 500;
 const MOST_BYTES = 4 * 1024 * 1024;
-const KEPT_TREES = 500;
-const KEPT_FILES = 10_000;
+/** Memory for what trees render to, and for plain files' manifests, in bytes of heap. */
+const KEPT_TREES = 32 * 1024 * 1024;
+const KEPT_FILES = 8 * 1024 * 1024;
 
 /** How secrets are taken out of manifests, and of what programs say. */
 export interface ManifestRedaction {
@@ -43,8 +45,10 @@ export class Manifests {
   readonly #redaction: ManifestRedaction;
   readonly #programs: RenderPrograms;
   readonly #pool: Pool | undefined;
-  readonly #trees = new Map<string, Promise<RenderedManifests>>();
-  readonly #files = new Map<string, JsonObject[]>();
+  /** One that is asked for all the time may be half of them: a chart takes a program seconds. */
+  readonly #trees = new ParsedValues<RenderedManifests>(KEPT_TREES, 1 / 2);
+  readonly #rendering = new Map<string, Promise<RenderedManifests>>();
+  readonly #files = new ParsedValues<JsonObject[]>(KEPT_FILES);
 
   /** @param pool where what programs made is kept */
   constructor(redaction: ManifestRedaction, programs: RenderPrograms, pool?: Pool) {
@@ -150,14 +154,18 @@ export class Manifests {
   }
 
   /** What trees render to never changes; what failed is tried again. */
-  #kept(key: string, render: () => Promise<RenderedManifests>): Promise<RenderedManifests> {
-    const known = this.#trees.get(key);
+  async #kept(key: string, render: () => Promise<RenderedManifests>): Promise<RenderedManifests> {
+    const known = this.#trees.get(key) ?? this.#rendering.get(key);
     if (known) return known;
-    const rendered = render();
-    this.#trees.set(key, rendered);
-    rendered.catch(() => this.#trees.delete(key));
-    forgetOldest(this.#trees, KEPT_TREES);
-    return rendered;
+    const rendering = render();
+    this.#rendering.set(key, rendering);
+    try {
+      const rendered = await rendering;
+      this.#trees.put(key, rendered, JSON.stringify(rendered).length);
+      return rendered;
+    } finally {
+      this.#rendering.delete(key);
+    }
   }
 
   async #readAll(objects: GitObjects, files: readonly TreeFile[], path: string): Promise<RenderedManifests> {
@@ -179,12 +187,7 @@ export class Manifests {
     if (blob.content.length > MOST_BYTES) return `is larger than ${MOST_BYTES} bytes`;
     const manifests = readManifests(blob.content.toString('utf8'))?.map(this.#redaction.manifest);
     if (!manifests) return 'is no YAML or JSON that could be read';
-    this.#files.set(file.sha, manifests);
-    forgetOldest(this.#files, KEPT_FILES);
+    this.#files.put(file.sha, manifests, blob.content.length);
     return manifests;
   }
-}
-
-function forgetOldest(map: Map<string, unknown>, most: number): void {
-  if (map.size > most) map.delete(map.keys().next().value!);
 }

@@ -1,6 +1,7 @@
 import type { ClientBase } from 'pg';
 import type { Matchable } from '../../core/alerts/matchable.js';
 import { type AlertRule, describeMatch, keyOfMatch } from '../../core/alerts/rule.js';
+import type { RecentMap } from '../../core/recent.js';
 import { parseMicros } from '../../core/timestamp.js';
 import type { BodyCache } from '../body-cache.js';
 import { readSubjects, type SubjectRow } from './subjects.js';
@@ -27,10 +28,11 @@ export interface Match {
 export interface MatchingMeans {
   bodyCache: BodyCache;
   /** When whom was last seen to do what where: spares looking through history. */
-  seen: Map<string, number>;
+  seen: RecentMap<string, number>;
 }
 
-const MOST_SEEN = 100_000;
+/** What `seen` holds of those that were seen last: what is forgotten is looked up. */
+export const RECENTLY_SEEN = 10_000;
 
 /** What these rules match among rows of events, changes or verdicts, in the rows' order. */
 export async function findMatches(
@@ -79,7 +81,7 @@ async function ofNewActors<T extends { row: SubjectRow }>(
   clusterID: number,
   found: readonly T[],
   withinSeconds: number,
-  seen: Map<string, number>,
+  seen: RecentMap<string, number>,
 ): Promise<T[]> {
   const within = withinSeconds * 1e6;
   const asked = found.map((item) => {
@@ -110,7 +112,6 @@ async function ofNewActors<T extends { row: SubjectRow }>(
     ],
   });
   const before = new Set(rows.map(({ n }) => unknown[n - 1]!.item));
-  if (seen.size > MOST_SEEN) seen.clear();
   for (const { key, at } of asked) seen.set(key, Math.max(at, seen.get(key) ?? 0));
   return unknown.filter(({ item }) => !before.has(item)).map(({ item }) => item);
 }

@@ -2,9 +2,11 @@ import type { Pool, PoolClient } from 'pg';
 import Cursor from 'pg-cursor';
 import { countingAlert, type Gathered } from '../../core/alerts/gather.js';
 import type { AlertRule } from '../../core/alerts/rule.js';
+import { ParsedValues } from '../../core/parsed-values.js';
+import { RecentMap } from '../../core/recent.js';
 import { parseMicros } from '../../core/timestamp.js';
-import { BodyCache, ParsedBodies } from '../body-cache.js';
-import { findMatches, type Match, type MatchingMeans } from './find-matches.js';
+import { BodyCache } from '../body-cache.js';
+import { findMatches, type Match, type MatchingMeans, RECENTLY_SEEN } from './find-matches.js';
 import { findGapMatches } from './states.js';
 import { compiled, type SubjectRow, subjectStatement } from './subjects.js';
 
@@ -64,8 +66,8 @@ export async function* testAlerts(
       const own = rules.filter(({ on }) => on === subject);
       if (own.length === 0) continue;
       const means: MatchingMeans = {
-        bodyCache: new BodyCache(new ParsedBodies(BODY_CACHE_BYTES)),
-        seen: new Map(),
+        bodyCache: new BodyCache(new ParsedValues(BODY_CACHE_BYTES)),
+        seen: new RecentMap(RECENTLY_SEEN),
       };
       const statement = compiled(subjectStatement(subject, cluster.id, own, span));
       for await (const { batch, client } of batches(pool, statement)) {

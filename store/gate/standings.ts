@@ -2,6 +2,7 @@ import type { ClientBase } from 'pg';
 import type { ChangeTicket, CommitFacts } from '../../core/approval/facts.js';
 import { judgedAsOf, type UpcomingCommits } from '../../core/gate/as-of.js';
 import type { LinkedSource } from '../../core/links/link.js';
+import { RecentMap } from '../../core/recent.js';
 import { findTicketsBetween } from '../queries/change-tickets.js';
 import { commitKey } from '../queries/commit-approvals.js';
 import { findCommitFacts, type GitAnswers } from '../verdicts/commit-facts.js';
@@ -10,7 +11,8 @@ import { Graphs, Repositories } from '../verdicts/repositories.js';
 
 /** Tickets that ended this long ago are still looked at, to say that they had expired; microseconds. */
 const TICKET_REACH = 30 * 86_400 * 1e6;
-const MOST_REMEMBERED = 5000;
+/** Answers hold the facts of commits, kilobytes each. */
+const REMEMBERED = 500;
 
 interface Standing {
   facts: CommitFacts[];
@@ -97,7 +99,7 @@ async function lastIndexed(client: ClientBase, repoID: number, sha: string): Pro
 /** Answers that count for a while. Who asks while one is being found waits for it; one that failed isn't kept. */
 export class Remembered<T> {
   readonly #forMs: number;
-  readonly #answers = new Map<string, { at: number; answer: Promise<T> }>();
+  readonly #answers = new RecentMap<string, { at: number; answer: Promise<T> }>(REMEMBERED);
 
   constructor(forMs: number) {
     this.#forMs = forMs;
@@ -109,7 +111,6 @@ export class Remembered<T> {
     if (known && now - known.at < this.#forMs) return known.answer;
     const answer = find();
     if (this.#forMs > 0) {
-      if (this.#answers.size >= MOST_REMEMBERED) this.#answers.clear();
       this.#answers.set(key, { at: now, answer });
       answer.catch(() => this.#answers.delete(key));
     }

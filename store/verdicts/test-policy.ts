@@ -1,9 +1,10 @@
 import type { ClientBase, Pool } from 'pg';
+import { ParsedValues } from '../../core/parsed-values.js';
 import { formatMicros, parseMicros } from '../../core/timestamp.js';
 import type { PolicyVersion } from '../../core/verdict/policy.js';
 import type { ChangedVerdict, PolicyTestLine } from '../../core/verdict/policy-test.js';
 import { verdictText } from '../../core/verdict/verdict.js';
-import { BodyCache, ParsedBodies } from '../body-cache.js';
+import { BodyCache } from '../body-cache.js';
 import type { GitAnswers } from './commit-facts.js';
 import { type Bench, judgeChanges, type People } from './judge.js';
 import { Graphs } from './repositories.js';
@@ -37,7 +38,7 @@ export async function* testPolicy(
     git: means.git,
     people: means.people,
     graphs: new Graphs(),
-    bodyCache: new BodyCache(new ParsedBodies(BODY_CACHE_BYTES)),
+    bodyCache: new BodyCache(new ParsedValues(BODY_CACHE_BYTES)),
   };
   const transitions = new Map<string, { before: string; after: string; count: number }>();
   let tested = 0;
