@@ -12,6 +12,11 @@ export class RecentMap<K, V> {
     this.#size = size;
   }
 
+  /** How many entries it holds, at most twice its size; one that was used in between counts twice. */
+  get entries(): number {
+    return this.#young.size + this.#old.size;
+  }
+
   get(key: K): V | undefined {
     const value = this.#young.get(key);
     if (value !== undefined) return value;
