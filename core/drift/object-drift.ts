@@ -1,12 +1,11 @@
 import type { JsonObject } from '../audit-event.js';
 import { isJsonObject } from '../classify.js';
-import { deepEqual, diffObjects } from '../diff/diff.js';
-import { significantChanges } from '../diff/noise.js';
 import { leavesOf } from '../leaves.js';
 import { compareManifest } from '../manifest/compare.js';
-import { isToolMetadata, normalizeManifest } from '../manifest/manifest.js';
+import { normalizeManifest } from '../manifest/manifest.js';
 import { type VerdictName, verdictText } from '../verdict/verdict.js';
 import type { Certainty, ChangeClass, ChangeKind } from '../vocabulary.js';
+import { changedFields, overlap } from './changed-fields.js';
 import {
   type DriftChange,
   type DriftFinding,
@@ -236,37 +235,11 @@ function blame(
   }
 }
 
-/** What differs between what git wrote and what is there, without what an apiserver and deploying tools write. */
-function changedFields(before: JsonObject, after: JsonObject): string[] {
-  return significantChanges(diffObjects(normalizeManifest(before), normalizeManifest(after)))
-    .filter(
-      ({ before: one, after: other }) => one === undefined || other === undefined || !deepEqual(one, other),
-    )
-    .map(({ path }) => path)
-    .filter((path) => !isToolMark(path));
-}
-
-const MARK = /^metadata\.(labels|annotations)(?:\["(.+)"\]|\.(.+))$/;
-
-function isToolMark(path: string): boolean {
-  const [, map, quoted, plain] = MARK.exec(path) ?? [];
-  return map !== undefined && isToolMetadata(map as 'labels' | 'annotations', quoted ?? plain!);
-}
-
 /** What another object's controller made is that controller's. */
 function isOwned(object: JsonObject | undefined): boolean {
   const metadata = object?.metadata;
   const owners = isJsonObject(metadata) ? metadata.ownerReferences : undefined;
   return Array.isArray(owners) && owners.some((owner) => isJsonObject(owner) && owner.controller === true);
-}
-
-/** Whether one path is the other, or lies below it. */
-function overlap(a: string, b: string): boolean {
-  return a === b || isBelow(a, b) || isBelow(b, a);
-}
-
-function isBelow(path: string, above: string): boolean {
-  return path.startsWith(above) && (path[above.length] === '.' || path[above.length] === '[');
 }
 
 function listed(fields: readonly string[]): string {

@@ -17,15 +17,9 @@ import type { RecordWrite, Sync } from '../../core/links/sync.js';
 import { formatMicros } from '../../core/timestamp.js';
 import type { BodyCache } from '../body-cache.js';
 import { bodyOf } from '../recorded-changes.js';
+import { type ActionRow, upsertActions } from './application-actions.js';
 import type { SubjectRow } from './subjects.js';
-import {
-  type ActionRow,
-  findSyncsAround,
-  type SyncRow,
-  syncOf,
-  upsertActions,
-  upsertSyncs,
-} from './syncs.js';
+import { findSyncsAround, type SyncRow, syncOf, upsertSyncs } from './syncs.js';
 
 /** An Event is written beside the change that it tells of, in microseconds. */
 const EVENT_WINDOW = 5 * 1e6;

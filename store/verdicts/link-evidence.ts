@@ -7,19 +7,12 @@ import type { Policy } from '../../core/verdict/policy.js';
 import { actorOf } from '../../core/verdict/policy-match.js';
 import { findAttributions } from '../attribution.js';
 import type { BodyCache } from '../body-cache.js';
+import { findOverrideSetters, type SetterQuestion, setterKey } from './application-actions.js';
 import { findReleases } from './helm-releases.js';
 import { findRenderedMatches, type Rendering } from './rendered-matches.js';
 import { findSessionRuns, type SessionRun } from './session-runs.js';
 import type { SubjectRow } from './subjects.js';
-import {
-  applicationKey,
-  findOverrideSetters,
-  findSyncsAround,
-  type SetterQuestion,
-  type SyncRow,
-  setterKey,
-  syncOf,
-} from './syncs.js';
+import { applicationKey, findSyncsAround, type SyncRow, syncOf } from './syncs.js';
 
 /** Questions about one application that lie within this, in microseconds, are asked once. */
 const BUCKET = 1e6;
