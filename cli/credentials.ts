@@ -74,7 +74,9 @@ function findToken(flags: ConnectionFlags, environment: NodeJS.ProcessEnv): Toke
   if (environment.WHOCHANGED_TOKEN) return tokenOf(environment.WHOCHANGED_TOKEN, 'WHOCHANGED_TOKEN');
   const file = environment.WHOCHANGED_TOKEN_FILE;
   if (file) return tokenOf(readRequired(file), file);
-  for (const path of [join(homedir(), '.config/whochanged/token'), join('data', 'admin-token')]) {
+  // Beside the server, in its container say, its data folder is known.
+  const dataDir = environment.WHOCHANGED_DATA_DIR || 'data';
+  for (const path of [join(homedir(), '.config/whochanged/token'), join(dataDir, 'admin-token')]) {
     let text: string;
     try {
       text = readFileSync(path, 'utf8');

@@ -98,7 +98,8 @@ export async function whyUnknown(
       namespace,
       namespaces.flatMap(({ object }) => object.name ?? []),
     );
-    if (near.length > 0) return { message, hint: `did you mean -n ${near.join(', -n ')}?` };
+    if (near.length > 0 && near[0] !== namespace)
+      return { message, hint: `did you mean -n ${near.join(', -n ')}?` };
   }
   if (ref === undefined) return { message, hint: undefined };
   const { resource, name } = parseRef(ref);

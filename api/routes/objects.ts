@@ -211,7 +211,7 @@ export function objectRoutes({ server, auth }: Api): void {
         throw new WhochangedError(
           'not_found',
           then?.deleted ? `the object did not exist at ${at}` : `no state is recorded at ${at}`,
-          { hint: 'look at the history for a time when it did' },
+          { hint: 'its history tells the times of which a state is known' },
         );
       }
       const { object, warnings } = cleanManifest(then.object);

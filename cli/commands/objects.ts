@@ -89,7 +89,7 @@ function showCommand(program: Command): void {
       throw new CliError(
         EXIT.nothing,
         `nothing is known of ${text} at that time`,
-        'see `whochanged history` for the times at which something is',
+        `see \`whochanged history ${what}\` for the times at which something is`,
       );
     if (!flags.showManagedFields) delete state.object.metadata?.managedFields;
     if (context.output === 'csv') context.out(stateCsv(state.fields ?? []));
@@ -175,7 +175,11 @@ function diffCommand(program: Command): void {
       ? await diffOfChange(context, what)
       : await compare(context, what, flags);
     if (diff === null)
-      throw new CliError(EXIT.nothing, `no fields can be compared: ${why}`, 'see `whochanged history`');
+      throw new CliError(
+        EXIT.nothing,
+        `no fields can be compared: ${why}`,
+        CHANGE_ID.test(what) ? `see \`whochanged show ${what}\`` : `see \`whochanged history ${what}\``,
+      );
     if (!writeStructured(context, diff, diff as object[], diffCsv)) {
       if (diff.length === 0) context.err('no differences\n');
       context.out(renderDiff(diff, context.view.colors));
@@ -212,13 +216,23 @@ async function compare(
   );
   for (const side of ['from', 'to'] as const)
     for (const note of compared[side].notes) context.err(`# ${side}: ${safe(note)}\n`);
-  if (compared.diff !== null) return { diff: compared.diff };
+  if (compared.diff !== null) {
+    const [from, to] = [compared.from, compared.to].map((side) => versionText(side, context.view));
+    if (context.output === 'table' || context.output === 'wide')
+      context.err(`# from the version of ${from} to that of ${to}\n`);
+    return { diff: compared.diff };
+  }
   const gone = (['from', 'to'] as const).filter((side) => compared[side].exists === 'no');
   const why =
     gone.length > 0
       ? `it did not exist at the time of ${gone.map((side) => `--${side}`).join(' and ')}`
       : 'one of the two states is not known';
   return { diff: null, why };
+}
+
+/** When a state came about, and how it is known: two times may see the same one. */
+function versionText({ at, certainty }: State, { utc }: View): string {
+  return at === undefined ? certainty : `${clock(at, utc)}${utc ? 'Z' : ''} (${certainty})`;
 }
 
 function rollbackCommand(program: Command): void {

@@ -83,7 +83,11 @@ export function actorText(change: Change): string {
 export function objectText(change: Change): string {
   const { resource, namespace, name } = change.object;
   const place = namespace ? `${namespace} ${resource}` : resource;
-  return name ? `${place}/${name}` : place;
+  const object = name ? `${place}/${name}` : place;
+  // A change's kind says what of the object it is about; what changed nothing has none.
+  return change.kind === undefined && change.object.subresource
+    ? `${object} (${change.object.subresource})`
+    : object;
 }
 
 const RISKY = new Set([

@@ -96,6 +96,11 @@ export function judgedOf(changes: readonly Change[]): Judged {
   };
 }
 
+/** Whether there is, or will be, a verdict: never of what changed nothing, and hardly of bookkeeping. */
+function isJudged({ kind, class: own, verdict }: Change): boolean {
+  return verdict !== undefined || (kind !== undefined && own !== 'status');
+}
+
 /** Commit, approval and verdict, for a table of changes. */
 export function verdictColumns(view: View, judged: Judged): Column<Change>[] {
   const columns: Column<Change>[] = [];
@@ -104,8 +109,8 @@ export function verdictColumns(view: View, judged: Judged): Column<Change>[] {
   if (judged.verdict)
     columns.push({
       head: 'VERDICT',
-      value: (row) => verdictCell(row.verdict),
-      short: (row) => row.verdict?.verdict ?? 'waiting',
+      value: (row) => (isJudged(row) ? verdictCell(row.verdict) : ''),
+      short: (row) => (isJudged(row) ? (row.verdict?.verdict ?? 'waiting') : ''),
       paint: (text, row) => paintVerdict(text, row.verdict, view.colors),
     });
   return columns;

@@ -122,6 +122,10 @@ export function tellChanges(changes: RawBuilder<unknown>): RawBuilder<ChangeRow>
       left join users tu on tu.cluster_id = tc.cluster_id and tu.id = tc.user_id${VERDICT_JOINS}`;
 }
 
+/** What came of a request that changed nothing: the apiserver's words, else its code and reason, else what it is. */
+const ATTEMPT_SUMMARY = sql`coalesce(c.status->>'message', case when c.code >= 400 then concat_ws(' ', c.code, c.status->>'reason') end,
+                                     replace(c.class::text, '_', ' '))`;
+
 /**
  * Requests that changed nothing (refused, dry runs, no-ops, ...) in the shape of changes, from rows of `events c`; each
  * told with its dictionary entries.
@@ -133,7 +137,7 @@ export function tellAttempts(events: RawBuilder<unknown>): RawBuilder<ChangeRow>
            coalesce(o.resource, '') as resource, c.object_ref->>'subresource' as subresource, coalesce(o.namespace, '') as namespace,
            coalesce(o.name, '') as name, c.object_ref->>'uid' as uid, u.username, u.uid as user_uid, u.groups, u.extra,
            i.username as impersonated_username, i.groups as impersonated_groups, coalesce(a.tool, 'unknown') as tool, a.tool_version, a.user_agent,
-           c.source_ips, coalesce(c.status->>'message', replace(c.class::text, '_', ' ')) as summary, null as flags, null as diff,
+           c.source_ips, ${ATTEMPT_SUMMARY} as summary, null as flags, null as diff,
            null as before_certainty, null as after_certainty, null as inferred, null as resource_version, null as generation, c.audit_id, c.request_uri,
            ${sql.raw(eventIDSql('c'))} as event_id,
            null as attribution_state, null as attribution_rule, null as attribution_reason, null as root_api_group, null as root_resource,

@@ -166,6 +166,14 @@ describe('a token', () => {
     );
   });
 
+  it('is found in the data folder of the server beside which one asks, as in its container', async () => {
+    const { code, stdout } = await api.cli(['deploy/web', '--since', '1000w'], {
+      WHOCHANGED_TOKEN: '',
+      WHOCHANGED_DATA_DIR: api.folder,
+    });
+    expect({ code, stdout }).toEqual({ code: EXIT.ok, stdout: expect.stringContaining('deployments/web') });
+  });
+
   it('that can’t be one is not sent', async () => {
     const expected = { code: EXIT.usage, advises: /token create/ };
     await fails(

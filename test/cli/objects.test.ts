@@ -67,7 +67,12 @@ describe('diff', () => {
       `spec.replicas\n- 3\n+ 2\n${IMAGE}\n- registry.example.com/shop/web:1.0.0\n+ registry.example.com/shop/web:1.1.0\n`,
     );
     const none = await api.cli(['diff', ...WEB, '--from', SCALED, '--to', SCALED, '--exit-code']);
-    expect(none).toEqual({ code: 0, stdout: '', stderr: 'no differences\n' });
+    const version = '2026-11-24 13:37:57 (exact)';
+    expect(none).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: `# from the version of ${version} to that of ${version}\nno differences\n`,
+    });
   });
 
   it('says that it can’t compare with a time of which nothing is known', async () => {
@@ -257,6 +262,28 @@ describe('history and actor', () => {
       /^bob@example\.com\n {2}kinds: +.*\bexec 4\b.*\n {2}namespaces: shop 44\n {2}tools: +kubectl 42, session-script 2\n\nWHEN /,
     );
   });
+});
+
+it('a list says of what was refused what it was about, and how it was answered', async () => {
+  const { stdout } = await api.cli([
+    'access',
+    '--all',
+    '-n',
+    'shop',
+    '--actor',
+    'mallory@example.com',
+    '--since',
+    BEFORE_ALL,
+  ]);
+  expect(stdout).toMatch(
+    /mallory@example\.com +session-script +rejected create +shop pods\/box \(exec\) +403 Forbidden$/m,
+  );
+  const judged = await api.cli(['access', '--all', '-n', 'shop', '--since', BEFORE_ALL]);
+  const rejected = judged.stdout.split('\n').filter((line) => line.includes(' rejected '));
+  expect(judged.stdout).toMatch(/ out-of-band\S* /);
+  expect(rejected.length).toBeGreaterThan(2);
+  // No verdict is ever made of it.
+  for (const line of rejected) expect(line).not.toMatch(/waiting|out-of-band/);
 });
 
 it('a list says of each change how what it tells is known', async () => {
