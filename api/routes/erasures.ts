@@ -6,9 +6,12 @@ import { eraseFromSegment } from '../../store/archive/rewrite-segment.js';
 import { eraseBodies, findErasable, isHeld, PAYLOAD_PARTS } from '../../store/erasures.js';
 import { findHolds } from '../../store/holds.js';
 import { findTerminalEvent } from '../../store/log/change-event.js';
+import { decodeCursor } from '../../store/queries/cursor.js';
+import { findErasedBodies } from '../../store/queries/erasures.js';
 import { findEvent } from '../../store/queries/events.js';
 import type { Api } from '../api.js';
-import { words } from '../change-schema.js';
+import { pageSchema, words } from '../change-schema.js';
+import { readTime } from '../times.js';
 
 const Erased = Type.Object({
   eventID: Type.String(),
@@ -21,7 +24,41 @@ const Erased = Type.Object({
   }),
 });
 
+const ErasedBody = Type.Object({
+  cluster: Type.String(),
+  eventID: Type.String({ description: 'the event that was asked for' }),
+  digest: Type.String({ description: 'SHA-256 of what was there, hex' }),
+  erasedAt: Type.String(),
+  erasedBy: Type.String(),
+  reason: Type.String(),
+});
+
 export function erasureRoutes({ server, deps, auth }: Api): void {
+  server.get(
+    '/v1/erasures',
+    {
+      onRequest: auth.require('reader'),
+      schema: {
+        tags: ['retention'],
+        summary: 'Payloads that were erased, the newest first',
+        querystring: Type.Object({
+          since: Type.Optional(Type.String({ description: 'RFC 3339, or 90d ago' })),
+          until: Type.Optional(Type.String({ description: 'not included' })),
+          cursor: Type.Optional(Type.String()),
+          limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+        }),
+        response: { 200: pageSchema(ErasedBody) },
+      },
+    },
+    ({ query }) =>
+      findErasedBodies(
+        deps.pool,
+        { since: readTime('since', query.since), until: readTime('until', query.until) },
+        decodeCursor(query.cursor),
+        query.limit ?? 100,
+      ),
+  );
+
   server.post(
     '/v1/erasures',
     {

@@ -91,7 +91,7 @@ export function reportRoutes({ server, deps, auth }: Api): void {
       if (format === 'proofs' && !isProvable(control.population))
         throw new WhochangedError(
           'invalid_request',
-          `format: the rows of ${control.id} are sources and gaps, which have no places in the proof log`,
+          `format: the rows of ${control.id} are of the ledger itself, and have no places in the proof log`,
           { hint: 'choose html, json, ndjson, csv or oscal' },
         );
       reply.type(TYPES[format]);

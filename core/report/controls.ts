@@ -10,8 +10,9 @@
  * - `system_objects`: creation and deletion of what a cluster as a whole runs by
  * - `ledger_access`: requests to this ledger
  * - `interruptions`: sources that were added and disabled, and times of which events are known to be missing
+ * - `retention`: how records were kept: policies followed, the archive, legal holds, payloads that were erased
  */
-export type Population = ChangePopulation | 'ledger_access' | 'interruptions';
+export type Population = ChangePopulation | 'ledger_access' | 'interruptions' | 'retention';
 /** Those whose members are changes, or requests that could have become one: they have events, proofs and a place in OCSF. */
 export type ChangePopulation =
   | 'changes'
@@ -23,12 +24,12 @@ export type ChangePopulation =
   | 'system_objects';
 
 export function isOfChanges(population: Population): population is ChangePopulation {
-  return population !== 'ledger_access' && population !== 'interruptions';
+  return population !== 'ledger_access' && isProvable(population);
 }
 
-/** Whether each row is a record with a place in the proof log: sources and gaps have none. */
+/** Whether each row is a record with a place in the proof log: sources, gaps and what was done with records have none. */
 export function isProvable(population: Population): boolean {
-  return population !== 'interruptions';
+  return population !== 'interruptions' && population !== 'retention';
 }
 
 export interface Control {
@@ -155,8 +156,8 @@ export const CONTROLS: readonly Control[] = [
     framework: 'PCI DSS 4.0.1',
     reference: '10.5',
     statement:
-      'The history of audit logs is kept and can be analysed: the events of the period are there, and what is missing is named.',
-    population: 'changes',
+      'The history of audit logs is kept and can be analysed: which policy was followed, what lies in the archive and was read back from it, what was held and erased, and of which times events are missing.',
+    population: 'retention',
   },
   {
     id: 'iso-a.8.32',
@@ -213,8 +214,9 @@ export const CONTROLS: readonly Control[] = [
     id: 'nist-au-11',
     framework: 'NIST 800-53',
     reference: 'AU-11',
-    statement: 'Records are kept for the time that is asked for.',
-    population: 'changes',
+    statement:
+      'Records are kept for the time that is asked for: which policy was followed, what lies in the archive, and what was held and erased.',
+    population: 'retention',
   },
   {
     id: 'cis-3.2',

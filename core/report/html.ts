@@ -44,7 +44,7 @@ ${report.counts.map(({ what, rows: count }) => `<tr><td>${text(what)}<td>${count
 <p>Drawn by the order of SHA-256(seed, NUL, id) with the seed <code>${text(report.sample.seed)}</code>: anyone draws the same again.</p>
 ${report.sample.rows.length === 0 ? '<p>The population is empty.</p>' : rows(report.sample.rows)}
 <h2>Proof</h2>
-<p>${isProvable(control.population) ? proofs(control.id) : 'The rows above are sources and gaps: the signed log holds none of them.'}</p>
+<p>${isProvable(control.population) ? proofs(control.id) : 'The rows above are of the ledger itself: the signed log holds none of them.'}</p>
 <section class="signoff">
 <h2>Sign-off</h2>
 <p>${text(`${control.framework} ${control.reference}`)}, ${text(since)} until ${text(until)}: population of ${report.rows},

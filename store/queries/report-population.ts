@@ -10,6 +10,7 @@ import type { ChangeFilter } from './change-filter.js';
 import type { ChangeRow } from './change-rows.js';
 import { statementsOf } from './changes.js';
 import { findInterruptions, findLedgerAccess } from './report-records.js';
+import { findRetention } from './report-retention.js';
 import { streamRows } from './stream.js';
 import { type ListedVerdictRow, type OriginVerdictRow, verdictStatements } from './verdicts.js';
 
@@ -132,6 +133,11 @@ export function populationOf(
       return {
         query: `${question('/v1/gaps', [])}, and GET /v1/sources`,
         rows: (pool, db) => findInterruptions(pool, db, scope),
+      };
+    case 'retention':
+      return {
+        query: `GET /v1/retention, GET /v1/holds?released=true, and GET /v1/erasures?${new URLSearchParams({ since, until })}`,
+        rows: (pool, db) => findRetention(pool, db, scope),
       };
     default: {
       const { path, own, filter, exception } = RECORDED[population];

@@ -317,3 +317,50 @@ describe('a legal hold', () => {
     expect((await ask(api, '/v1/repos/shop', { method: 'DELETE' })).status).toBe(204);
   });
 });
+
+describe('a report on how records are kept', () => {
+  const QUARTER = 'since=2000-01-01T00:00:00Z&until=2100-01-01T00:00:00Z';
+
+  it('tells the policy, the archive, holds and erasures, and erasures first', async () => {
+    const { json } = await ask(api, `/v1/reports/nist-au-11?${QUARTER}`);
+    const counted = Object.fromEntries(
+      json.counts.map(({ what, rows }: { what: string; rows: number }) => [what, rows]),
+    );
+    const erasures = (await ask(api, `/v1/erasures?${QUARTER}`)).json.items;
+    const holds = (await ask(api, '/v1/holds?released=true')).json.items;
+    const { segments } = (await ask(api, '/v1/retention')).json;
+    expect(counted).toEqual({
+      'policy followed': 1,
+      'archived and read back': segments.reduce(
+        (sum: number, { segments: count }: { segments: number }) => sum + count,
+        0,
+      ),
+      'legal hold': holds.length,
+      'payload erased': erasures.length,
+    });
+    expect(erasures.length).toBeGreaterThan(1);
+    expect(json.exceptions.map(({ object }: { object: string }) => object)).toEqual(
+      erasures.map(({ eventID }: { eventID: string }) => eventID).reverse(),
+    );
+    const policy = json.sample.rows.find(({ id }: { id: string }) => id === 'policy-1');
+    expect(policy.summary).toContain('leaves the database for the archive: change=30d');
+    expect(
+      (await ask(api, '/v1/reports/nist-au-11?since=1990-01-01T00:00:00Z&until=1991-01-01T00:00:00Z')).json
+        .rows,
+    ).toBe(0);
+    for (const format of ['ocsf', 'proofs'])
+      expect((await ask(api, `/v1/reports/pci-10.5?${QUARTER}&format=${format}`)).status).toBe(400);
+  });
+
+  it('is had page by page', async () => {
+    const all = (await ask(api, '/v1/erasures')).json.items;
+    const first = (await ask(api, '/v1/erasures?limit=1')).json;
+    const second = (await ask(api, `/v1/erasures?limit=1&cursor=${first.next}`)).json;
+    expect([...first.items, ...second.items]).toEqual(all.slice(0, 2));
+    expect(all[0]).toMatchObject({ cluster: 'default', reason: 'request-19', erasedBy: expect.any(String) });
+    expect((await ask(api, '/v1/erasures?until=2001-01-01T00:00:00Z')).json).toEqual({
+      items: [],
+      next: null,
+    });
+  });
+});
