@@ -21,7 +21,7 @@ import { Traffic } from './traffic.js';
  * cluster of it, against a bare COPY of the very rows they made into the same indexed tables of the same Postgres, in one
  * run. Prints ratios, and the CPU that an event costs, which tells more than the rate where the machine is busy with other
  * things. Several numbers of senders (`1,4,16`) run one after another into the same ledger; what the first of them sent is
- * in the bucket. Then as many again at 70 % of the best rate. `--rivals` compares with bench/rivals.ts besides. BENCH_MIX=lean: bench/traffic.ts.
+ * in the bucket. After each as many again, at 70 % of the rate it reached. `--rivals` compares with bench/rivals.ts besides. BENCH_MIX=lean: bench/traffic.ts.
  */
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
@@ -106,28 +106,27 @@ let sentEvents = 0;
 let sentBytes = 0;
 let best = 0;
 let cheapest = Number.POSITIVE_INFINITY;
-for (const [i, connections] of senders.entries()) {
+let sentRuns = 0;
+const run = async (connections: number, pace?: number) => {
   const sent = await costing(system.child.pid!, folder, () =>
-    send(url, token, i * sessions, sessions, connections),
+    send(url, token, sentRuns++ * sessions, sessions, connections, pace),
   );
-  const rate = sent.events / sent.seconds;
-  best = Math.max(best, rate);
-  cheapest = Math.min(cheapest, sent.micros);
   sentEvents += sent.events;
   sentBytes += sent.bytes;
+  const rate = sent.events / sent.seconds;
+  const what =
+    pace === undefined ? `${String(connections).padStart(2)} senders   ` : `  at ${100 * PACED_SHARE} %    `;
   runs.push(
-    `${String(connections).padStart(2)} senders   ${Math.round(rate)} events/s, ack p50 ${sent.p50.toFixed(0)} ms, p99 ${sent.p99.toFixed(0)} ms; ${sent.cost}`,
+    `${what}${Math.round(rate)} events/s, ack p50 ${sent.p50.toFixed(0)} ms, p99 ${sent.p99.toFixed(0)} ms; ${sent.cost}`,
   );
+  return { rate, micros: sent.micros };
+};
+for (const connections of senders) {
+  const { rate, micros } = await run(connections);
+  best = Math.max(best, rate);
+  cheapest = Math.min(cheapest, micros);
+  await run(connections, PACED_SHARE * rate);
 }
-const pace = PACED_SHARE * best;
-const paced = await costing(system.child.pid!, folder, () =>
-  send(url, token, senders.length * sessions, sessions, senders.at(-1)!, pace),
-);
-runs.push(
-  `at ${100 * PACED_SHARE} %      ${Math.round(paced.events / paced.seconds)} events/s asked of ${senders.at(-1)} senders, ack p50 ${paced.p50.toFixed(0)} ms, p99 ${paced.p99.toFixed(0)} ms; ${paced.cost}`,
-);
-sentEvents += paced.events;
-sentBytes += paced.bytes;
 const s3 = await startS3();
 const bucket = await s3.createBucket();
 await upload(s3, bucket, packed(traffic, Array(sessions).keys()));
@@ -135,7 +134,7 @@ const read = await costing(system.child.pid!, folder, () =>
   backfill(askAsAdmin(system, folder), s3, bucket, 'bucket'),
 );
 await s3.stop();
-if (read.events !== sentEvents / (senders.length + 1) || read.duplicates + read.quarantined > 0)
+if (read.events !== sentEvents / sentRuns || read.duplicates + read.quarantined > 0)
   throw new Error(`sent ${sentEvents} events, read ${JSON.stringify(read)}`);
 const readRate = read.events / read.seconds;
 runs.push(
