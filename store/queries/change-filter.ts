@@ -259,7 +259,7 @@ export function isDoneBy(users: Matches): RawBuilder<SqlBool> {
 }
 
 export function timeConditions(
-  filter: { since?: string; until?: string },
+  filter: { since?: string | undefined; until?: string | undefined },
   at: RawBuilder<unknown> | ReturnType<typeof sql.ref>,
 ): RawBuilder<unknown>[] {
   const conditions: RawBuilder<unknown>[] = [];

@@ -158,13 +158,16 @@ export function tellAttempts(events: RawBuilder<unknown>): RawBuilder<ChangeRow>
 /**
  * The rows of `changes` that a statement finds, told; in no order. In two steps, since the one that tells them can be
  * planned once and for all.
+ * @param keyed it looks them up by key, and is to be prepared too (see `prepared`)
  */
 export async function findChangeRows(
   db: Kysely<Database>,
   changes: RawBuilder<unknown>,
+  keyed: boolean,
 ): Promise<ChangeRow[]> {
-  const found = await sql<{ cluster_id: number; at: string; change_id: string }>`
-    select cluster_id, at, change_id from (${changes}) c`.execute(db);
+  const keys = sql<{ cluster_id: number; at: string; change_id: string }>`
+    select cluster_id, at, change_id from (${changes}) c`;
+  const found = await (keyed ? prepared(keys) : keys).execute(db);
   if (found.rows.length === 0) return [];
   const { rows } = await prepared(
     tellChanges(sql`

@@ -2,7 +2,6 @@ import { type Kysely, type RawBuilder, sql } from 'kysely';
 import { millisOfID } from '../../core/identity.js';
 import type { VerdictName } from '../../core/verdict/verdict.js';
 import type { EventClass } from '../../core/vocabulary.js';
-import { prepared } from '../prepared.js';
 import type { Database } from '../schema.js';
 import {
   type ChangeFilter,
@@ -27,6 +26,7 @@ import {
   tellChanges,
 } from './change-rows.js';
 import { type Keyset, type Page, pageOf } from './cursor.js';
+import { type Span, timeSteps } from './time-steps.js';
 
 /** Classes of events that `all` shows beside changes. Reads are shown only when asked for by class. */
 const ATTEMPTS: EventClass[] = [
@@ -55,12 +55,42 @@ export async function findChanges(
   question: ChangeQuestion,
   clusters?: readonly Cluster[],
 ): Promise<Page<ChangeRow>> {
+  const { filter, after, ascending, limit } = question;
+  const resolved = await resolveFilters(db, filter, clusters ?? (await findClusters(db, filter.clusters)));
   const rows: ChangeRow[] = [];
-  const asked = clusters ?? (await findClusters(db, question.filter.clusters));
-  for (const selection of await selectionsOf(db, question, asked, question.limit + 1))
-    rows.push(...(await findRows(db, selection)));
-  rows.sort(question.ascending ? (a, b) => newestFirst(b, a) : newestFirst);
-  return pageOf(rows, question.limit, (row) => ({ at: row.at, id: row.change_id }));
+  for (const span of timeSteps(filter, after, ascending, Date.now())) {
+    const left = limit + 1 - rows.length;
+    const found: ChangeRow[] = [];
+    for (const one of resolved)
+      for (const selection of selectionsOf(inSpan(one, span), question, left))
+        found.push(...(await findRows(db, selection)));
+    found.sort(ascending ? (a, b) => newestFirst(b, a) : newestFirst);
+    rows.push(...found);
+    if (rows.length > limit) break;
+  }
+  return pageOf(rows, limit, (row) => ({ at: row.at, id: row.change_id }));
+}
+
+/** The filter with its names looked up in each cluster in which anything can match. */
+async function resolveFilters(
+  db: Kysely<Database>,
+  filter: ChangeFilter,
+  clusters: readonly Cluster[],
+): Promise<ResolvedFilter[]> {
+  const resolved: ResolvedFilter[] = [];
+  for (const { id } of clusters) {
+    const one = await resolveFilter(db, id, filter);
+    if (one) resolved.push(one);
+  }
+  return resolved;
+}
+
+function inSpan(resolved: ResolvedFilter, { since, until }: Span): ResolvedFilter {
+  const { since: _since, until: _until, ...filter } = resolved.filter;
+  return {
+    ...resolved,
+    filter: { ...filter, ...(since !== undefined && { since }), ...(until !== undefined && { until }) },
+  };
 }
 
 /** The statements that together tell all that a question asks for, each in the question's order: for streams. */
@@ -69,75 +99,79 @@ export async function statementsOf(
   question: ChangeQuestion,
 ): Promise<RawBuilder<ChangeRow>[]> {
   const direction = question.ascending ? sql`asc` : sql`desc`;
-  const clusters = await findClusters(db, question.filter.clusters);
-  return (await selectionsOf(db, question, clusters, undefined)).map(({ told, rows }) =>
-    told === 'changes'
-      ? sql<ChangeRow>`${tellChanges(rows)} order by c.at ${direction}, c.change_id ${direction}`
-      : sql<ChangeRow>`${tellAttempts(rows)} order by c.at ${direction}, c.request_id ${direction}`,
-  );
+  const { filter } = question;
+  const resolved = await resolveFilters(db, filter, await findClusters(db, filter.clusters));
+  return resolved
+    .flatMap((one) => selectionsOf(one, question, undefined))
+    .map(({ told, rows }) =>
+      told === 'changes'
+        ? sql<ChangeRow>`${tellChanges(rows)} order by c.at ${direction}, c.change_id ${direction}`
+        : sql<ChangeRow>`${tellAttempts(rows)} order by c.at ${direction}, c.request_id ${direction}`,
+    );
 }
 
 /** Which rows of `changes`, or of `events`, a question asks for in one cluster. */
 interface Selection {
   told: 'changes' | 'attempts';
   rows: RawBuilder<unknown>;
+  /** Looked up by key: one plan is good for all values. */
+  keyed: boolean;
 }
 
-async function selectionsOf(
-  db: Kysely<Database>,
-  question: ChangeQuestion,
-  clusters: readonly Cluster[],
+function selectionsOf(
+  resolved: ResolvedFilter,
+  { all, ascending, after }: ChangeQuestion,
   limit: number | undefined,
-): Promise<Selection[]> {
-  const { filter, all, ascending, after } = question;
+): Selection[] {
+  const { clusterID, filter } = resolved;
   const attempts = attemptsOf(filter, all);
   const direction = ascending ? sql`asc` : sql`desc`;
   const beyond = ascending ? sql`>` : sql`<`;
   const limited = limit === undefined ? sql`` : sql`limit ${limit}`;
   const selections: Selection[] = [];
-  for (const cluster of clusters) {
-    const resolved = await resolveFilter(db, cluster.id, filter);
-    if (!resolved) continue;
-    if (!onlyAttempts(filter)) {
-      const objectIDs = resolved.objects && 'ids' in resolved.objects ? resolved.objects.ids : undefined;
-      const verdicts = objectIDs ? undefined : drivingVerdicts(resolved);
-      const conditions = changeConditions(
-        {
-          ...resolved,
-          objects: objectIDs ? undefined : resolved.objects,
-          filter: verdicts ? { ...filter, verdicts: [] } : resolved.filter,
-        },
-        all,
-      );
-      if (after)
-        conditions.push(sql`(c.at, c.change_id) ${beyond} (${after.at}::timestamptz, ${after.id}::uuid)`);
-      const order = sql`order by c.at ${direction}, c.change_id ${direction} ${limited}`;
-      const where = sql.join(conditions, sql` and `);
-      const rows = objectIDs
-        ? // Each object's newest by its index: told all at once, Postgres reads all of their changes and sorts them.
-          sql`select c.* from unnest(${objectIDs}::uuid[]) q (id) cross join lateral (
-                select c.* from changes c where ${where} and c.object_id = q.id ${order}) c ${order}`
-        : verdicts
-          ? // Each verdict's newest by its index, and the changes of those alone: few of all may have it.
-            sql`select c.* from unnest(${verdicts}::verdict_name[]) w (verdict) cross join lateral (
-                select c.* from current_verdicts q cross join lateral (
-                  select c.* from changes c where ${where} and c.at = q.at and c.change_id = q.change_id limit 1) c
-                 where q.cluster_id = ${cluster.id} and q.verdict = w.verdict
-                   and ${sql.join(verdictConditions(filter, after, beyond), sql` and `)}
-                 order by q.at ${direction}, q.change_id ${direction} ${limited}) c ${order}`
-          : sql`select c.* from changes c where ${where} ${order}`;
-      selections.push({ told: 'changes', rows });
-    }
-    if (attempts.length > 0 && canBeAttempt(resolved)) {
-      const conditions = attemptConditions(resolved, attempts);
-      if (after)
-        conditions.push(sql`(c.at, c.request_id) ${beyond} (${after.at}::timestamptz, ${after.id}::uuid)`);
-      const rows = sql`select c.* from events c
-                         left join objects o on o.cluster_id = c.cluster_id and o.id = c.object_id
-                        where ${sql.join(conditions, sql` and `)} and ${IS_LAST_STAGE}
-                        order by c.at ${direction}, c.request_id ${direction} ${limited}`;
-      selections.push({ told: 'attempts', rows });
-    }
+  // The time is said by itself too: Postgres leaves out no partition for what pairs are compared with.
+  const behind = (id: string) =>
+    after
+      ? [
+          sql`(c.at, ${sql.ref(id)}) ${beyond} (${after.at}::timestamptz, ${after.id}::uuid)`,
+          sql`c.at ${beyond}= ${after.at}::timestamptz`,
+        ]
+      : [];
+  if (!onlyAttempts(filter)) {
+    const objectIDs = resolved.objects && 'ids' in resolved.objects ? resolved.objects.ids : undefined;
+    const verdicts = objectIDs ? undefined : drivingVerdicts(resolved);
+    const conditions = changeConditions(
+      {
+        ...resolved,
+        objects: objectIDs ? undefined : resolved.objects,
+        filter: verdicts ? { ...filter, verdicts: [] } : filter,
+      },
+      all,
+    );
+    const order = sql`order by c.at ${direction}, c.change_id ${direction} ${limited}`;
+    const where = sql.join([...conditions, ...behind('c.change_id')], sql` and `);
+    const rows = objectIDs
+      ? // Each object's newest by its index: told all at once, Postgres reads all of their changes and sorts them.
+        sql`select c.* from unnest(${objectIDs}::uuid[]) q (id) cross join lateral (
+              select c.* from changes c where ${where} and c.object_id = q.id ${order}) c ${order}`
+      : verdicts
+        ? // Each verdict's newest by its index, and the changes of those alone: few of all may have it.
+          sql`select c.* from unnest(${verdicts}::verdict_name[]) w (verdict) cross join lateral (
+              select c.* from current_verdicts q cross join lateral (
+                select c.* from changes c where ${where} and c.at = q.at and c.change_id = q.change_id limit 1) c
+               where q.cluster_id = ${clusterID} and q.verdict = w.verdict
+                 and ${sql.join(verdictConditions(filter, after, beyond), sql` and `)}
+               order by q.at ${direction}, q.change_id ${direction} ${limited}) c ${order}`
+        : sql`select c.* from changes c where ${where} ${order}`;
+    selections.push({ told: 'changes', rows, keyed: objectIDs !== undefined });
+  }
+  if (attempts.length > 0 && canBeAttempt(resolved)) {
+    const conditions = [...attemptConditions(resolved, attempts), ...behind('c.request_id')];
+    const rows = sql`select c.* from events c
+                       left join objects o on o.cluster_id = c.cluster_id and o.id = c.object_id
+                      where ${sql.join(conditions, sql` and `)} and ${IS_LAST_STAGE}
+                      order by c.at ${direction}, c.request_id ${direction} ${limited}`;
+    selections.push({ told: 'attempts', rows, keyed: false });
   }
   return selections;
 }
@@ -161,8 +195,8 @@ function verdictConditions(
   return conditions;
 }
 
-async function findRows(db: Kysely<Database>, { told, rows }: Selection): Promise<ChangeRow[]> {
-  return told === 'changes' ? findChangeRows(db, rows) : findAttemptRows(db, rows);
+async function findRows(db: Kysely<Database>, { told, rows, keyed }: Selection): Promise<ChangeRow[]> {
+  return told === 'changes' ? findChangeRows(db, rows, keyed) : findAttemptRows(db, rows);
 }
 
 /** The classes asked for that are told by events, without a row in `changes`. */
@@ -231,6 +265,7 @@ export async function findChangesAfter(
   const rows = await findChangeRows(
     db,
     sql`select c.* from changes c where ${sql.join(conditions, sql` and `)} order by c.seq limit ${limit}`,
+    false,
   );
   return rows.sort((a, b) => Number(BigInt(a.seq) - BigInt(b.seq)));
 }
@@ -250,10 +285,10 @@ export async function findChange(db: Kysely<Database>, id: string): Promise<Chan
   const until = new Date(millis + 1).toISOString();
   const rows = await findChangeRows(
     db,
-    prepared(sql`
-      select c.* from changes c
-       where c.cluster_id in (select id from clusters) and c.change_id = ${id}::uuid
-         and c.at >= ${since}::timestamptz and c.at < ${until}::timestamptz`),
+    sql`select c.* from changes c
+         where c.cluster_id in (select id from clusters) and c.change_id = ${id}::uuid
+           and c.at >= ${since}::timestamptz and c.at < ${until}::timestamptz`,
+    true,
   );
   return rows[0];
 }
@@ -269,11 +304,11 @@ export async function findConsequences(
   if (!found) return [];
   const rows = await findChangeRows(
     db,
-    prepared(sql`
-      select c.* from attributions t
-       cross join lateral (select * from changes where cluster_id = t.cluster_id and at = t.at and change_id = t.change_id offset 0) c
-       where t.cluster_id = ${found.id} and t.trigger_change_id = ${id}::uuid
-       order by c.at, c.change_id limit ${limit}`),
+    sql`select c.* from attributions t
+         cross join lateral (select * from changes where cluster_id = t.cluster_id and at = t.at and change_id = t.change_id offset 0) c
+         where t.cluster_id = ${found.id} and t.trigger_change_id = ${id}::uuid
+         order by c.at, c.change_id limit ${limit}`,
+    true,
   );
   return rows.sort((a, b) => newestFirst(b, a));
 }

@@ -9,6 +9,7 @@ import type { Database, EventTable } from '../schema.js';
 import { findBodies } from './bodies.js';
 import { isOfClass, timeConditions } from './change-filter.js';
 import { type Keyset, type Page, pageOf } from './cursor.js';
+import { type Span, timeSteps } from './time-steps.js';
 
 /** An event as stored, with its dictionary entries. */
 export interface EventRow extends EventTable {
@@ -68,7 +69,7 @@ export async function findEvents(
   after: Keyset | undefined,
   limit: number,
 ): Promise<Page<EventRow>> {
-  const conditions = [sql`e.cluster_id = ${clusterID}`, ...timeConditions(filter, sql.ref('e.at'))];
+  const conditions = [sql`e.cluster_id = ${clusterID}`];
   if (filter.auditID !== undefined) {
     conditions.push(
       sql`hashtext(e.audit_id) = hashtext(${filter.auditID})`,
@@ -77,14 +78,27 @@ export async function findEvents(
   }
   if (filter.classes) conditions.push(isOfClass('e.class', filter.classes));
   if (filter.stage) conditions.push(sql`e.stage = ${filter.stage}::audit_stage`);
-  if (after) conditions.push(sql`(e.at, e.digest) < (${after.at}::timestamptz, decode(${after.id}, 'hex'))`);
-  const found = await sql<{ at: string; digest: Buffer; source_id: number }>`
-    select e.at, e.digest, e.source_id from events e where ${sql.join(conditions, sql` and `)}
-     order by e.at desc, e.digest desc limit ${limit + 1}`.execute(db);
+  if (after)
+    conditions.push(
+      sql`(e.at, e.digest) < (${after.at}::timestamptz, decode(${after.id}, 'hex'))`,
+      sql`e.at <= ${after.at}::timestamptz`,
+    );
+  const keysIn = (span: Span, most: number) => sql<{ at: string; digest: Buffer; source_id: number }>`
+    select e.at, e.digest, e.source_id from events e
+     where ${sql.join([...conditions, ...timeConditions(span, sql.ref('e.at'))], sql` and `)}
+     order by e.at desc, e.digest desc limit ${most}`;
+  const found = [];
+  if (filter.auditID !== undefined)
+    found.push(...(await prepared(keysIn(filter, limit + 1)).execute(db)).rows);
+  else
+    for (const span of timeSteps(filter, after, false, Date.now())) {
+      found.push(...(await keysIn(span, limit + 1 - found.length).execute(db)).rows);
+      if (found.length > limit) break;
+    }
   const { rows } = await prepared(sql<EventRow>`
     ${EVENT_SELECT}
-      from unnest(${found.rows.map((row) => row.at)}::timestamptz[], ${found.rows.map((row) => row.digest)}::bytea[],
-                  ${found.rows.map((row) => row.source_id)}::integer[]) q (at, digest, source_id)
+      from unnest(${found.map((row) => row.at)}::timestamptz[], ${found.map((row) => row.digest)}::bytea[],
+                  ${found.map((row) => row.source_id)}::integer[]) q (at, digest, source_id)
      cross join lateral (
        select * from events where cluster_id = ${clusterID} and at = q.at and digest = q.digest and source_id = q.source_id offset 0) e
      ${EVENT_JOINS} order by e.at desc, e.digest desc`).execute(db);

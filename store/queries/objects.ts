@@ -4,6 +4,7 @@ import { type ObjectKey, objectID } from '../../core/identity.js';
 import type { Inferred } from '../../core/state.js';
 import { parseMicros } from '../../core/timestamp.js';
 import type { Certainty, EventClass } from '../../core/vocabulary.js';
+import { prepared } from '../prepared.js';
 import type { Database } from '../schema.js';
 import { findBodies, objectIn } from './bodies.js';
 import { findClusters } from './change-filter.js';
@@ -47,11 +48,11 @@ export async function findState(
   key: ObjectKey,
   at: string,
 ): Promise<StateRow | undefined> {
-  const { rows } = await sql<VersionRow>`
+  const { rows } = await prepared(sql<VersionRow>`
     select at, completed_at, change_id, order_rv, deleted, after_certainty as certainty, inferred, resource_version, flags, after_digest
       from changes
      where cluster_id = ${clusterID} and object_id = ${objectID(key)}::uuid and after_certainty is not null and at <= ${at}::timestamptz
-     order by at desc limit ${CLOSE_ROWS}`.execute(db);
+     order by at desc limit ${CLOSE_ROWS}`).execute(db);
   const newest = newestVersion(rows);
   if (!newest) return undefined;
   const bodies = await findBodies(db, clusterID, [newest.after_digest]);
@@ -79,6 +80,7 @@ export async function findHistory(
   const rows = await findChangeRows(
     db,
     sql`select c.* from changes c where ${sql.join(conditions, sql` and `)} order by c.at desc, c.change_id desc limit ${limit + 1}`,
+    true,
   );
   rows.sort(newestFirst);
   return pageOf(rows, limit, (row) => ({ at: row.at, id: row.change_id }));

@@ -272,6 +272,23 @@ describe('filters', () => {
     },
   );
 
+  it.each(['', '&all=true', '&class=rejected', '&name=web*'])(
+    'are whole where they are looked for in two steps: "%s"',
+    async (query) => {
+      const asked = `/v1/changes?until=2027-01-01T00:00:00Z${query}`;
+      const whole = (await allItems(api, asked, 1000)) as ChangeItem[];
+      const middle = Date.parse(whole[Math.floor(whole.length / 2)]!.at);
+      // A list begins with the last month of what is asked for: here it ends in the middle of the session.
+      const until = new Date(middle + 31 * 86_400_000).toISOString();
+      for (const limit of [1000, 7])
+        expect(
+          ((await allItems(api, `/v1/changes?until=${until}${query}`, limit)) as ChangeItem[]).map(
+            ({ id }) => id,
+          ),
+        ).toEqual(whole.map(({ id }) => id));
+    },
+  );
+
   it('leave as many for the density of whole hours, which are counted before anybody asks', async () => {
     const window = 'since=2026-11-24T01:20:00Z&until=2026-11-25T03:40:00.5Z';
     const listed = (await allItems(api, `/v1/changes?${window}`, 1000)) as ChangeItem[];

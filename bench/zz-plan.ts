@@ -1,0 +1,13 @@
+import { startSystem } from '../test/harness/system.js';
+import { poolOf } from './filled-ledger.js';
+const system = await startSystem('/var/tmp/ledger-50m', { WHOCHANGED_ROLES: 'api' }, 'build');
+const pool = poolOf('/var/tmp/ledger-50m');
+const c = await pool.connect();
+const show = async (sql: string, args: unknown[]) => { let best = [1e9, 1e9]; let txt=''; for (let i=0;i<6;i++){ const { rows } = await c.query(`explain (analyze, summary, buffers) ${sql}`, args); const t = rows.map((r: any)=>r['QUERY PLAN']).join('\n'); const p = +/Planning Time: ([\d.]+)/.exec(t)![1]!, e = +/Execution Time: ([\d.]+)/.exec(t)![1]!; if (p+e < best[0]!+best[1]!) { best=[p,e]; txt=t; } } console.log(best, sql.slice(0,150)); if (process.argv[2]) console.log(txt); };
+const cond = `c.cluster_id = 1 and c.class in ('change','access')`;
+await show(`select cluster_id, at, change_id from (select c.* from changes c where ${cond} order by c.at desc, c.change_id desc limit 51) c`, []);
+await show(`select cluster_id, at, change_id from (select c.* from changes c where ${cond} and c.namespace = $1 order by c.at desc, c.change_id desc limit 51) c`, ['shop-1']);
+await show(`select cluster_id, at, change_id from (select c.* from changes c where ${cond} and c.namespace = $1 and c.at >= '2028-10-01' order by c.at desc, c.change_id desc limit 51) c`, ['shop-1']);
+await show(`select cluster_id, at, change_id from (select c.* from changes c where ${cond} and c.namespace = $1 and c.at >= '2028-10-01' and c.at < '2028-11-15' order by c.at desc, c.change_id desc limit 51) c`, ['shop-1']);
+await show(`select cluster_id, at, change_id from (select c.* from changes c where ${cond} and c.at < '2027-11-15' order by c.at desc, c.change_id desc limit 51) c`, []);
+c.release(); await pool.end(); await system.stop();

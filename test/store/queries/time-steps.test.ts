@@ -1,0 +1,52 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { type Span, timeSteps } from '../../../store/queries/time-steps.js';
+
+const NOW = Date.parse('2026-11-28T12:00:00Z');
+const time = fc
+  .integer({ min: Date.parse('2015-01-01'), max: Date.parse('2100-01-01') })
+  .map((ms) => new Date(ms).toISOString());
+const within = (span: Span, at: string) =>
+  (span.since === undefined || Date.parse(at) >= Date.parse(span.since)) &&
+  (span.until === undefined || Date.parse(at) < Date.parse(span.until));
+
+it('every time that is asked for lies in one span, and the spans follow each other as the list does', () => {
+  fc.assert(
+    fc.property(
+      fc.record({ since: fc.option(time, { nil: undefined }), until: fc.option(time, { nil: undefined }) }),
+      fc.option(time, { nil: undefined }),
+      fc.boolean(),
+      fc.array(time, { maxLength: 20 }),
+      (asked, cursor, ascending, times) => {
+        const after = cursor === undefined ? undefined : { at: cursor, id: 'x' };
+        const steps = timeSteps(asked, after, ascending, NOW);
+        for (const at of times)
+          expect(steps.filter((span) => within(span, at)).length).toBe(within(asked, at) ? 1 : 0);
+        const sorted = [...times].sort();
+        if (!ascending) sorted.reverse();
+        const places = sorted
+          .map((at) => steps.findIndex((span) => within(span, at)))
+          .filter((place) => place >= 0);
+        expect(places).toEqual([...places].sort());
+      },
+    ),
+  );
+});
+
+it('a list of years begins with a month, and one of days is one span', () => {
+  const ends = (steps: Span[]) => steps.map(({ since, until }) => `${since ?? ''}..${until ?? ''}`);
+  expect(ends(timeSteps({}, undefined, false, NOW))).toEqual([
+    '2026-10-28T12:00:00.000Z..',
+    '..2026-10-28T12:00:00.000Z',
+  ]);
+  expect(ends(timeSteps({ until: '2026-03-01T00:00:00Z' }, undefined, false, NOW))).toEqual([
+    '2026-01-29T00:00:00.000Z..2026-03-01T00:00:00Z',
+    '..2026-01-29T00:00:00.000Z',
+  ]);
+  expect(ends(timeSteps({ since: '2026-01-01T00:00:00Z' }, undefined, true, NOW))).toEqual([
+    '2026-01-01T00:00:00Z..2026-02-01T00:00:00.000Z',
+    '2026-02-01T00:00:00.000Z..',
+  ]);
+  expect(ends(timeSteps({ since: '2026-11-01T00:00:00Z' }, undefined, false, NOW))).toHaveLength(1);
+  expect(ends(timeSteps({}, undefined, true, NOW))).toEqual(['..']);
+});
