@@ -32,14 +32,18 @@ export async function questionsOf(pool: Pool): Promise<Record<string, (i: number
   const auditIDs = await some(
     'select audit_id from events tablesample system (0.2) order by random() limit 200',
   );
+  // What was filled in reaches into the future: it is asked as if now were when it ends.
+  const [end] = await some(
+    `select to_char(at at time zone 'UTC' + interval '1 second', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') from changes order by at desc limit 1`,
+  );
   const web = (i: number) => `/v1/objects/default/apps/deployments/${pick(deployments, i)}/web`;
   return {
-    'the newest changes': () => '/v1/changes',
+    'the newest changes': () => `/v1/changes?until=${end}`,
     '30 minutes': (i) => `/v1/changes?since=${before(pick(times, i), 30)}&until=${pick(times, i)}`,
     '30 minutes of a namespace': (i) =>
       `/v1/changes?namespace=${pick(deployments, i)}&since=${before(pick(times, i), 30)}&until=${pick(times, i)}`,
-    'a namespace': (i) => `/v1/changes?namespace=${pick(deployments, i)}`,
-    'a Deployment': (i) => `/v1/changes?resource=deploy&name=web&namespace=${pick(deployments, i)}`,
+    'a namespace': (i) => `/v1/changes?namespace=${pick(deployments, i)}&until=${end}`,
+    'a Deployment': (i) => `/v1/changes?resource=deploy&name=web&namespace=${pick(deployments, i)}&until=${end}`,
     'names by prefix': (i) => `/v1/changes?name=web*&until=${pick(times, i)}`,
     'a label': (i) => `/v1/changes?label=app%3Dweb&until=${pick(times, i)}`,
     'an actor': (i) => `/v1/changes?actor=alice@example.com&until=${pick(times, i)}`,
@@ -51,7 +55,7 @@ export async function questionsOf(pool: Pool): Promise<Record<string, (i: number
     'images of any container': (i) =>
       `/v1/changes?field=${encodeURIComponent('spec.template.spec.containers[*].image')}&until=${pick(times, i)}`,
     'an image field of a namespace': (i) =>
-      `/v1/changes?field=${encodeURIComponent('spec.template.spec.containers[web].image')}&namespace=${pick(deployments, i)}`,
+      `/v1/changes?field=${encodeURIComponent('spec.template.spec.containers[web].image')}&namespace=${pick(deployments, i)}&until=${end}`,
     'everything, 30 minutes': (i) =>
       `/v1/changes?all=true&since=${before(pick(times, i), 30)}&until=${pick(times, i)}`,
     'rejected requests': (i) => `/v1/changes?class=rejected&until=${pick(times, i)}`,
