@@ -43,7 +43,8 @@ export async function questionsOf(pool: Pool): Promise<Record<string, (i: number
     '30 minutes of a namespace': (i) =>
       `/v1/changes?namespace=${pick(deployments, i)}&since=${before(pick(times, i), 30)}&until=${pick(times, i)}`,
     'a namespace': (i) => `/v1/changes?namespace=${pick(deployments, i)}&until=${end}`,
-    'a Deployment': (i) => `/v1/changes?resource=deploy&name=web&namespace=${pick(deployments, i)}&until=${end}`,
+    'a Deployment': (i) =>
+      `/v1/changes?resource=deploy&name=web&namespace=${pick(deployments, i)}&until=${end}`,
     'names by prefix': (i) => `/v1/changes?name=web*&until=${pick(times, i)}`,
     'a label': (i) => `/v1/changes?label=app%3Dweb&until=${pick(times, i)}`,
     'an actor': (i) => `/v1/changes?actor=alice@example.com&until=${pick(times, i)}`,
