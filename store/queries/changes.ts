@@ -1,4 +1,4 @@
-import { type Kysely, type RawBuilder, sql } from 'kysely';
+import { type Kysely, type RawBuilder, type SqlBool, sql } from 'kysely';
 import { millisOfID } from '../../core/identity.js';
 import type { VerdictName } from '../../core/verdict/verdict.js';
 import type { EventClass } from '../../core/vocabulary.js';
@@ -129,14 +129,8 @@ function selectionsOf(
   const beyond = ascending ? sql`>` : sql`<`;
   const limited = limit === undefined ? sql`` : sql`limit ${limit}`;
   const selections: Selection[] = [];
-  // The time is said by itself too: Postgres leaves out no partition for what pairs are compared with.
   const behind = (id: string) =>
-    after
-      ? [
-          sql`(c.at, ${sql.ref(id)}) ${beyond} (${after.at}::timestamptz, ${after.id}::uuid)`,
-          sql`c.at ${beyond}= ${after.at}::timestamptz`,
-        ]
-      : [];
+    after ? [sql`(c.at, ${sql.ref(id)}) ${beyond} (${after.at}::timestamptz, ${after.id}::uuid)`] : [];
   if (!onlyAttempts(filter)) {
     const objectIDs = resolved.objects && 'ids' in resolved.objects ? resolved.objects.ids : undefined;
     const verdicts = objectIDs ? undefined : drivingVerdicts(resolved);
@@ -169,7 +163,7 @@ function selectionsOf(
     const conditions = [...attemptConditions(resolved, attempts), ...behind('c.request_id')];
     const rows = sql`select c.* from events c
                        left join objects o on o.cluster_id = c.cluster_id and o.id = c.object_id
-                      where ${sql.join(conditions, sql` and `)} and ${IS_LAST_STAGE}
+                      where ${sql.join(conditions, sql` and `)} and ${isLastStage(filter)}
                       order by c.at ${direction}, c.request_id ${direction} ${limited}`;
     selections.push({ told: 'attempts', rows, keyed: false });
   }
@@ -216,10 +210,16 @@ export function canBeAttempt({ filter, userAgentIDs }: ResolvedFilter): boolean 
   return !filter.kinds?.length && !filter.fields?.length && !filter.labels?.length;
 }
 
-/** A request stands once among attempts, by its last stage: a condition on rows of `events c`. */
-export const IS_LAST_STAGE = sql`not exists (
-  select from events later where later.cluster_id = c.cluster_id and later.at = c.at
-     and later.request_id = c.request_id and later.stage > c.stage and later.class = c.class)`;
+/**
+ * A request stands once among attempts, by its last stage: a condition on rows of `events c` of a span of time. The span is
+ * said of the later stage too, or else Postgres plans a look into each month that there is.
+ */
+export function isLastStage(span: Span): RawBuilder<SqlBool> {
+  const within = [sql`later.at = c.at`, ...timeConditions(span, sql.ref('later.at'))];
+  return sql<SqlBool>`not exists (
+    select from events later where later.cluster_id = c.cluster_id and ${sql.join(within, sql` and `)}
+       and later.request_id = c.request_id and later.stage > c.stage and later.class = c.class)`;
+}
 
 /** The conditions on rows of `events c`, joined with `objects o`. */
 export function attemptConditions(

@@ -1,7 +1,7 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely';
 import type { Database } from '../schema.js';
 import { type ChangeFilter, changeConditions, findClusters, resolveFilter } from './change-filter.js';
-import { attemptConditions, attemptsOf, canBeAttempt, IS_LAST_STAGE, onlyAttempts } from './changes.js';
+import { attemptConditions, attemptsOf, canBeAttempt, isLastStage, onlyAttempts } from './changes.js';
 
 /** Widths that a person can read off an axis, in seconds: from a second to four weeks. */
 const WIDTHS = [
@@ -124,7 +124,7 @@ async function densityStatements(
         select ${bucket} as at, count(*) as count from events c
           left join objects o on o.cluster_id = c.cluster_id and o.id = c.object_id
          where ${sql.join(attemptConditions(resolved, attempts), sql` and `)}
-           and ${IS_LAST_STAGE}
+           and ${isLastStage(filter)}
          group by 1`);
   }
   return statements;

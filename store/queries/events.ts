@@ -78,11 +78,7 @@ export async function findEvents(
   }
   if (filter.classes) conditions.push(isOfClass('e.class', filter.classes));
   if (filter.stage) conditions.push(sql`e.stage = ${filter.stage}::audit_stage`);
-  if (after)
-    conditions.push(
-      sql`(e.at, e.digest) < (${after.at}::timestamptz, decode(${after.id}, 'hex'))`,
-      sql`e.at <= ${after.at}::timestamptz`,
-    );
+  if (after) conditions.push(sql`(e.at, e.digest) < (${after.at}::timestamptz, decode(${after.id}, 'hex'))`);
   const keysIn = (span: Span, most: number) => sql<{ at: string; digest: Buffer; source_id: number }>`
     select e.at, e.digest, e.source_id from events e
      where ${sql.join([...conditions, ...timeConditions(span, sql.ref('e.at'))], sql` and `)}

@@ -13,31 +13,30 @@ export interface Span {
 /**
  * The spans to look through for one page, in the list's order: what lies next to where it begins, then the rest. Each month is
  * a partition, and Postgres plans all that a statement may touch: a page that a month fills must not cost planning for years.
+ * What lies before a cursor is left out, but for a millisecond: the cursor itself says where in that.
  * @param now milliseconds since the epoch, where a list that is newest first begins if nothing else says so
  */
-export function timeSteps(
-  { since, until }: Span,
-  after: Keyset | undefined,
-  ascending: boolean,
-  now: number,
-): Span[] {
-  const whole = { since, until };
-  const bounds = [after?.at, ascending ? since : until].flatMap((at) =>
-    at === undefined ? [] : [Date.parse(at)],
-  );
-  const start = ascending ? Math.max(...bounds) : bounds.length > 0 ? Math.min(...bounds) : now;
+export function timeSteps(asked: Span, after: Keyset | undefined, ascending: boolean, now: number): Span[] {
+  const whole = after ? behind(asked, after, ascending) : asked;
+  const { since, until } = whole;
+  const [begin, end] = ascending ? [since, until] : [until, since];
+  const start = begin !== undefined ? Date.parse(begin) : ascending ? Number.NaN : now;
   const cut = start + (ascending ? 1 : -1) * FIRST_DAYS * DAY_MS;
-  const end = ascending ? until : since;
   if (!Number.isFinite(cut) || Math.abs(cut) > 8e15) return [whole];
   if (end !== undefined && (ascending ? Date.parse(end) <= cut : Date.parse(end) >= cut)) return [whole];
   const at = new Date(cut).toISOString();
-  return ascending
-    ? [
-        { since, until: at },
-        { since: at, until },
-      ]
-    : [
-        { since: at, until },
-        { since, until: at },
-      ];
+  const steps = [
+    { since, until: at },
+    { since: at, until },
+  ];
+  return ascending ? steps : steps.reverse();
+}
+
+function behind({ since, until }: Span, { at }: Keyset, ascending: boolean): Span {
+  const place = Date.parse(at);
+  if (ascending)
+    return since !== undefined && Date.parse(since) >= place ? { since, until } : { since: at, until };
+  return until !== undefined && Date.parse(until) <= place
+    ? { since, until }
+    : { since, until: new Date(place + 1).toISOString() };
 }
