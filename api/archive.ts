@@ -3,7 +3,7 @@ import type { Pool } from 'pg';
 import { WhochangedError } from '../core/errors.js';
 import type { S3Archive } from '../store/archive/files.js';
 import { loadSegment } from '../store/archive/load-segment.js';
-import { askForSegments, findSegments, type Segment, type SegmentState } from '../store/archive/segments.js';
+import { askForSegments, ELSEWHERE, findSegments, type Segment } from '../store/archive/segments.js';
 
 /** The archive, for questions that reach into it. */
 export interface ApiArchive {
@@ -18,7 +18,6 @@ export interface ApiArchive {
 const WAIT_MS = 15_000;
 const POLL_MS = 200;
 const RETRY_SECONDS = 2;
-const ELSEWHERE: readonly SegmentState[] = ['archived', 'loading', 'dropping'];
 
 /** Puts archived events back for questions, one segment after the other, whoever asks. */
 export class ArchiveLoader {

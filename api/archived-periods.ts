@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { millisOfID, objectID } from '../core/identity.js';
+import { classesOf, findControl } from '../core/report/controls.js';
 import { resourceOf } from '../core/resource-names.js';
 import { formatMicros } from '../core/timestamp.js';
 import { EVENT_CLASSES, type EventClass } from '../core/vocabulary.js';
@@ -33,6 +34,7 @@ export interface ArchivedPart {
 const HEADER = 'whochanged-archived';
 type Query = Record<string, string | string[] | boolean | number | undefined>;
 
+const REPORT = '/v1/reports/:control';
 /** Lists over a time, and the classes of events that they tell of where the query names none. */
 const LISTS: Record<string, readonly EventClass[] | undefined> = {
   '/v1/changes': ['change', 'access'],
@@ -43,7 +45,7 @@ const LISTS: Record<string, readonly EventClass[] | undefined> = {
   '/v1/secret-reads': ['secret_read'],
   '/v1/events': undefined,
   '/v1/actors/:username/activity': ['change', 'access'],
-  '/v1/reports/:control': ['change', 'access'],
+  [REPORT]: [],
   '/v1/verdicts': ['change', 'access'],
   '/v1/application-actions': ['change'],
 };
@@ -70,7 +72,7 @@ export function answerArchivedPeriods(server: FastifyInstance, deps: ApiDeps): v
     const part = request.archived;
     if (part?.read) reply.header(HEADER, 'read');
     // A page that ends before that is whole; an export has no pages.
-    else if (part?.before && /\.(csv|ndjson)$|density$/.test(route))
+    else if (part?.before && (route === REPORT || /\.(csv|ndjson)$|density$/.test(route)))
       reply.header(HEADER, `before ${part.before}`);
   });
   server.addHook('preSerialization', async (request, reply, payload: unknown) => {
@@ -161,8 +163,15 @@ async function reachOf(deps: ApiDeps, request: FastifyRequest, route: string): P
     clusterIDs: await visibleClusters(deps, request, names),
     since: (ascending && since !== undefined ? cursor?.at : undefined) ?? since,
     until: (ascending ? undefined : cursor && justAfter(cursor.at)) ?? until,
-    classes: asked ?? (query.all ? EVENT_CLASSES : LISTS[route]),
+    classes:
+      asked ?? (query.all ? EVENT_CLASSES : route === REPORT ? classesOfReport(request) : LISTS[route]),
   };
+}
+
+/** Of the members of a control's population. */
+function classesOfReport(request: FastifyRequest): readonly EventClass[] {
+  const control = findControl((request.params as { control: string }).control);
+  return control ? classesOf(control.population) : [];
 }
 
 /** Clusters that the caller may ask about, of these names; undefined: all that there are. */

@@ -1,8 +1,10 @@
 import type { ClientBase } from 'pg';
 import { signedHeaders } from '../core/alerts/payload.js';
+import { classesOf } from '../core/report/controls.js';
 import { lastPeriod, type ReportDelivery } from '../core/report/delivery.js';
 import { completenessStatement } from '../core/report/report.js';
-import { makeReport } from '../store/queries/report.js';
+import { type JobArchive, loadReached } from '../store/archive/load-reached.js';
+import { checkQuestion, makeReport } from '../store/queries/report.js';
 import {
   type DeliveredFile,
   isDeliveryDue,
@@ -27,6 +29,8 @@ export interface ReportDeliveryParts {
   s3: S3Clients;
   credentials: CredentialPlaces;
   version: string;
+  /** What of a period has gone there is read back first. */
+  archive: JobArchive | undefined;
 }
 
 /**
@@ -67,11 +71,16 @@ async function deliver(
   delivery: ReportDelivery,
   period: { since: string; until: string },
   at: Date,
-  { s3, credentials, version }: ReportDeliveryParts,
+  { s3, credentials, version, archive }: ReportDeliveryParts,
 ): Promise<{ populationDigest: string; files: DeliveredFile[] }> {
   const { control, clusters, environments } = delivery;
   const store = storeOn(client);
-  const report = await makeReport(store, { control, clusters, environments, ...period });
+  const question = { control, clusters, environments, ...period };
+  if (archive) {
+    const clusterIDs = (await checkQuestion(store.db, question)).map(({ id }) => id);
+    await loadReached(client, archive, { clusterIDs, ...period, classes: classesOf(control.population) });
+  }
+  const report = await makeReport(store, question);
   const files: DeliveredFile[] = [];
   const day = (time: string) => time.slice(0, 10);
   if (delivery.to !== undefined) {

@@ -137,7 +137,7 @@ function configuredJobs(
   registry: Registry,
   poke: (name: string) => void,
 ): Job[] {
-  const { checkpoints, policy, alertsKeepDays } = config.retention;
+  const { checkpoints, policy, alertsKeepDays, loadMaxEvents, loadedSeconds } = config.retention;
   const credentials = credentialPlaces(config);
   const deliveries = loadDeliveries(config.reportsFile);
   const jobs: Job[] = [];
@@ -145,8 +145,11 @@ function configuredJobs(
   if (checkpoints) jobs.push(copyCheckpointsJob(s3, checkpoints, createCheckpointCopyMetrics(registry)));
   if (archive)
     jobs.push(retentionJob({ policy, archive, metrics: createRetentionMetrics(registry) }), sweepBodiesJob());
-  if (deliveries.length > 0)
-    jobs.push(deliverReportsJob({ deliveries, s3, credentials, version: readVersion() }));
+  if (deliveries.length > 0) {
+    const reached = archive && { reader: archive, loadMaxEvents, loadedSeconds };
+    const version = readVersion();
+    jobs.push(deliverReportsJob({ deliveries, s3, credentials, version, archive: reached }));
+  }
   if (alerts) {
     const metrics = createAlertMetrics(registry);
     jobs.push(

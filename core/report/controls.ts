@@ -1,3 +1,5 @@
+import type { EventClass } from '../vocabulary.js';
+
 /**
  * What a control's evidence is drawn from.
  *
@@ -30,6 +32,13 @@ export function isOfChanges(population: Population): population is ChangePopulat
 /** Whether each row is a record with a place in the proof log: sources, gaps and what was done with records have none. */
 export function isProvable(population: Population): boolean {
   return population !== 'interruptions' && population !== 'retention';
+}
+
+/** The classes of events that a population's members are drawn from; none where they are no requests to a cluster. */
+export function classesOf(population: Population): readonly EventClass[] {
+  if (!isOfChanges(population)) return [];
+  if (population === 'secret_reads') return ['secret_read'];
+  return population === 'refused' ? ['rejected', 'failed_auth'] : ['change', 'access'];
 }
 
 export interface Control {

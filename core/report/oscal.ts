@@ -53,6 +53,9 @@ export function oscalResults(report: Report, generatedAt: string, productVersion
     observation('completeness', 'Completeness', completenessStatement(report), [
       property('completeness', report.completeness.verdict),
       property('gaps', String(report.completeness.gaps)),
+      ...(report.completeness.unread === undefined
+        ? []
+        : [property('archived-unread', String(report.completeness.unread))]),
       ...report.gaps.map((gap) => property('gap', `${gap.cluster} ${gap.source}, ${gapText(gap)}`)),
     ]),
     ...report.exceptions.map((row) =>

@@ -26,6 +26,8 @@ export interface ReportCompleteness {
   verdict: 'complete' | 'incomplete' | 'unknown';
   /** Open gaps that overlap the period. */
   gaps: number;
+  /** Events of segments that reach into the period, lie in the archive and were not read; left out: none. */
+  unread?: number;
 }
 
 export interface ReportScope {
@@ -144,6 +146,13 @@ export function plainTime(at: string): string {
   return at.replace(/\.0+Z$/, 'Z');
 }
 
+function missing({ gaps, unread }: ReportCompleteness, period: string): string {
+  const known = `${gaps} known ${gaps === 1 ? 'gap overlaps' : 'gaps overlap'} the time ${period}. Changes may be missing in them.`;
+  if (unread === undefined) return known;
+  const archived = `up to ${unread} events of the time ${period} lie in the archive, and were not read.`;
+  return gaps === 0 ? archived : `${known} Besides, ${archived}`;
+}
+
 /** What a report says about completeness, in words that claim no more than is known. */
 export function completenessStatement({ completeness, since, until }: Report): string {
   const period = `from ${plainTime(since)} until ${plainTime(until)}`;
@@ -151,7 +160,7 @@ export function completenessStatement({ completeness, since, until }: Report): s
     case 'complete':
       return `The audit counters of every source prove that all events ${period} arrived.`;
     case 'incomplete':
-      return `The list is not complete: ${completeness.gaps} known ${completeness.gaps === 1 ? 'gap overlaps' : 'gaps overlap'} the time ${period}. Changes may be missing in them.`;
+      return `The list is not complete: ${missing(completeness, period)}`;
     case 'unknown':
       return `Whether every event ${period} arrived is not proven. No gap is known. Absence from this list is no proof that something did not happen.`;
   }

@@ -1,6 +1,6 @@
 import type { Pool } from 'pg';
 import type { EventClass } from '../../core/vocabulary.js';
-import { findSegments, type Segment } from './segments.js';
+import { ELSEWHERE, findSegments, type Segment } from './segments.js';
 
 /** What a question reaches: of these clusters, this time (RFC 3339, half-open) and these classes; undefined: all. */
 export interface Reach {
@@ -62,4 +62,12 @@ export async function findArchivedUntil(client: Queryable, reach: Reach): Promis
     [reach.clusterIDs ?? null, reach.since ?? null, reach.until ?? null, reach.classes ?? null],
   );
   return rows[0]?.until ?? undefined;
+}
+
+/** How many events lie in segments that a question reaches and that aren't in the database now. */
+export async function countUnread(client: Queryable, reach: Reach): Promise<number> {
+  const segments = await findReached(client, reach);
+  return segments
+    .filter(({ state }) => ELSEWHERE.includes(state))
+    .reduce((sum, { events }) => sum + events, 0);
 }

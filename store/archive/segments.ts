@@ -4,6 +4,8 @@ import type { EventClass } from '../../core/vocabulary.js';
 type Queryable = Pick<ClientBase, 'query'>;
 
 export type SegmentState = 'written' | 'verified' | 'dropping' | 'archived' | 'loading' | 'loaded';
+/** In them, rows are not all in the database. */
+export const ELSEWHERE: readonly SegmentState[] = ['archived', 'loading', 'dropping'];
 
 /** One file of a segment, as it was written. */
 export interface SegmentFile {

@@ -1,9 +1,10 @@
 import type { Kysely } from 'kysely';
 import type { Pool } from 'pg';
 import { WhochangedError } from '../../core/errors.js';
-import type { Control } from '../../core/report/controls.js';
+import { type Control, classesOf } from '../../core/report/controls.js';
 import type { ReportGap } from '../../core/report/gap.js';
-import { MAX_GAPS, type Report, ReportGathering } from '../../core/report/report.js';
+import { MAX_GAPS, type Report, type ReportCompleteness, ReportGathering } from '../../core/report/report.js';
+import { countUnread } from '../archive/find-reached.js';
 import type { Database } from '../schema.js';
 import { findClusters } from './change-filter.js';
 import { findListCompleteness } from './completeness.js';
@@ -47,11 +48,12 @@ export async function checkQuestion(
 }
 
 /**
- * Reads the population and gathers a report of it.
+ * Reads the population and gathers a report of it, from what is in the database: what of the period lies in the archive is
+ * to be loaded before, and makes the report incomplete where it was not.
  * @throws WhochangedError as checkQuestion
  */
 export async function makeReport(
-  { db, pool }: { db: Kysely<Database>; pool: Pick<Pool, 'connect'> },
+  { db, pool }: { db: Kysely<Database>; pool: Pick<Pool, 'connect' | 'query'> },
   question: ReportQuestion,
 ): Promise<Report> {
   const known = await checkQuestion(db, question);
@@ -61,10 +63,16 @@ export async function makeReport(
     sampleSize: question.sampleSize ?? SAMPLE_SIZE,
   });
   const ids = known.map(({ id }) => id);
+  const reach = { clusterIDs: ids, since, until, classes: classesOf(control.population) };
   // Asked before the population is read: of what comes in meanwhile, and is proven later, the population may lack some.
-  const completeness = await findListCompleteness(db, ids, since, until);
+  const listed = await findListCompleteness(db, ids, since, until);
+  const unreadBefore = await countUnread(pool, reach);
   const population = populationOf(control.population, { clusters, environments, since, until });
   for await (const { row, what, policy } of population.rows(pool, db)) gathering.add(row, what, policy);
+  // And after: what was dropped meanwhile may have been missed too.
+  const unread = Math.max(unreadBefore, await countUnread(pool, reach));
+  const completeness: ReportCompleteness =
+    unread > 0 ? { verdict: 'incomplete', gaps: listed.gaps, unread } : listed;
   const gaps = completeness.gaps > 0 ? await gapsOf(db, ids, since, until) : [];
   const scope = { control, environments, clusters, since, until };
   return gathering.finish(scope, population.query, completeness, gaps);

@@ -1,9 +1,15 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { GetObjectCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findControl } from '../../core/report/controls.js';
+import { readDeliveries } from '../../core/report/delivery.js';
+import { deliverReportsJob } from '../../jobs/deliver-reports.js';
 import { S3Archive } from '../../store/archive/files.js';
 import { SegmentReader } from '../../store/archive/segment-files.js';
 import { findSegments } from '../../store/archive/segments.js';
+import { createKysely } from '../../store/database.js';
+import { makeReport } from '../../store/queries/report.js';
 import { S3Clients } from '../../store/s3-client.js';
 import { parseS3Place, type S3Place } from '../../store/s3-place.js';
 import { readTrustedKeys } from '../../verify/keys.js';
@@ -362,5 +368,67 @@ describe('a report on how records are kept', () => {
       items: [],
       next: null,
     });
+  });
+});
+
+describe('a report on an archived period', () => {
+  const control = findControl('pci-10.2')!;
+  const [since, until] = ['2026-01-01T00:00:00.000Z', '2026-04-01T00:00:00.000Z'];
+  const clients = new S3Clients();
+  afterAll(() => clients.stop());
+
+  beforeAll(async () => {
+    const cluster = new Cluster();
+    const ref = { resource: 'secrets', namespace: 'shop', name: 'api', apiVersion: 'v1' };
+    const requestURI = '/api/v1/namespaces/shop/secrets/api';
+    await api.post(
+      eventList([cluster.event({ verb: 'get', objectRef: ref, requestURI, level: 'Metadata' })]),
+    );
+    await run('attribute');
+    await api.query('delete from retention_progress');
+  });
+
+  it('is not called whole while its rows lie in the archive', async () => {
+    await archive();
+    const store = { db: createKysely(api.pool), pool: api.pool };
+    const question = { control, clusters: [], environments: [], since, until };
+    const made = await makeReport(store, question);
+    expect(made).toMatchObject({ rows: 0, completeness: { verdict: 'incomplete' } });
+    expect(made.completeness.unread).toBeGreaterThan(0);
+  });
+
+  it('is answered from the archive, whatever its rows are of', async () => {
+    await archive();
+    const { json } = await ask(api, `/v1/reports/pci-10.2?since=${since}&until=${until}`);
+    expect(json).toMatchObject({ rows: 1, archived: true });
+    expect(json.completeness.unread).toBeUndefined();
+  });
+
+  it('is delivered from the archive, and not at all where that is too much', async () => {
+    const to = `s3://${place.bucket}/reports/?endpoint=${proxy.endpoint}&pathStyle=true`;
+    const read = readDeliveries({
+      deliveries: [{ name: 'reads', control: 'pci-10.2', every: 'quarter', formats: ['json'], to }],
+    });
+    const { deliveries } = read as Extract<typeof read, { deliveries: unknown }>;
+    const reader = new S3Archive(clients, place);
+    const deliver = async (loadMaxEvents: number, at: string) => {
+      await archive();
+      const reached = { reader, loadMaxEvents, loadedSeconds: 60 };
+      const parts = { deliveries, s3: clients, credentials: { folder: '/', environment: {} }, version: '1' };
+      const client = await api.pool.connect();
+      const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+      const context = { client, log, now: () => new Date(at), signal: new AbortController().signal };
+      const { rows } = await deliverReportsJob({ ...parts, archive: reached }).runOnce(context);
+      client.release();
+      return rows;
+    };
+    expect(await deliver(0, '2026-04-02T00:00:00Z')).toBe(0);
+    const { rows } = await api.pool.query('select last_error from report_deliveries');
+    expect(rows[0].last_error).toMatch(/^the period reaches \d+ archived events, and 0 may be read/);
+    expect(await deliver(100, '2026-04-02T01:00:00Z')).toBe(1);
+    const Key = 'reports/reads/2026-01-01_2026-04-01/pci-10.2.json';
+    const { Body } = await s3.client.send(new GetObjectCommand({ Bucket: place.bucket, Key }));
+    const report = JSON.parse(await Body!.transformToString());
+    expect([report.rows, report.completeness.unread]).toEqual([1, undefined]);
   });
 });

@@ -102,6 +102,7 @@ const job = () =>
     s3: clients,
     credentials: { folder: '/nowhere', environment: { WHOCHANGED_CREDENTIAL_REPORTS: KEY } },
     version: '1.0.0',
+    archive: undefined,
   });
 
 async function objects(): Promise<Map<string, string>> {

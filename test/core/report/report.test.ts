@@ -110,6 +110,13 @@ it('never claims to be complete without proof', () => {
   expect(completenessStatement({ ...report, completeness: { verdict: 'incomplete', gaps: 1 } })).toMatch(
     /not complete: 1 known gap overlaps/,
   );
+  const unread = { verdict: 'incomplete', gaps: 0, unread: 4 } as const;
+  expect(completenessStatement({ ...report, completeness: unread })).toMatch(
+    /not complete: up to 4 events .* lie in the archive/,
+  );
+  expect(completenessStatement({ ...report, completeness: { ...unread, gaps: 2 } })).toMatch(
+    /2 known gaps overlap .* Besides, up to 4 events/,
+  );
   expect(completenessStatement({ ...report, completeness: { verdict: 'complete', gaps: 0 } })).toMatch(
     /prove that all events/,
   );
@@ -145,7 +152,8 @@ describe('a report in a format of others', () => {
       const gathering = new ReportGathering({ seed: 'a\nb', sampleSize: 3 });
       for (const item of rows) gathering.add(item, 'x', 'policy\n1');
       const known = verdict === 'incomplete' ? gaps : [];
-      const report = gathering.finish(scope, 'GET /v1/x', { verdict, gaps: known.length }, known);
+      const unread = verdict === 'incomplete' ? { unread: 9 } : {};
+      const report = gathering.finish(scope, 'GET /v1/x', { verdict, gaps: known.length, ...unread }, known);
       return problemsOfResults(oscalResults(report, '2026-10-02T00:00:00.123456Z', '1'));
     };
     expect(problems([], 'complete')).toEqual([]);
