@@ -105,6 +105,7 @@ interface Tested {
 interface Summary {
   rows: number;
   rules: Array<{ rule: string; matches: number; alerts: number; notTested?: string }>;
+  archived?: { before: string; classes: string[] };
 }
 /** A line of `POST /v1/alert-rules/test`. */
 type Line =
@@ -185,6 +186,12 @@ function testCommand(alert: Command): void {
           `${safe(one.rule)}: ${one.notTested ? `not tested: ${one.notTested}` : `${one.alerts} alerts of ${one.matches} matches`}\n`,
         );
       context.out(`${summary.rows} events, changes and verdicts were looked at one by one\n`);
+    }
+    if (summary.archived) {
+      const { before, classes } = summary.archived;
+      context.err(
+        `not looked at: events before ${before} that lie in the archive (${classes.map(safe).join(', ')})\n`,
+      );
     }
     if (flags.exitCode && alerts.length > 0) process.exitCode = EXIT.nothing;
   });

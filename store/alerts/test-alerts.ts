@@ -5,6 +5,8 @@ import type { AlertRule } from '../../core/alerts/rule.js';
 import { ParsedValues } from '../../core/parsed-values.js';
 import { RecentMap } from '../../core/recent.js';
 import { parseMicros } from '../../core/timestamp.js';
+import type { EventClass } from '../../core/vocabulary.js';
+import { findUnread } from '../archive/find-reached.js';
 import { BodyCache } from '../body-cache.js';
 import { findMatches, type Match, type MatchingMeans, RECENTLY_SEEN } from './find-matches.js';
 import { findGapMatches } from './states.js';
@@ -40,7 +42,14 @@ export interface TestedRule {
 export type AlertTestLine =
   | { alert: TestedAlert }
   | { progress: { cluster: string; rows: number; at?: string } }
-  | { summary: { rows: number; rules: TestedRule[] } };
+  | { summary: AlertTestSummary };
+
+export interface AlertTestSummary {
+  rows: number;
+  rules: TestedRule[];
+  /** Events of these classes that are older than this lie in the archive, and were not looked at. */
+  archived?: { before: string; classes: EventClass[] };
+}
 
 interface Count {
   matches: number;
@@ -51,10 +60,11 @@ interface Count {
 
 /**
  * What rules would have alerted in a time, as they would have: equal matches as one. Postgres leaves out what can't match;
- * the rest is streamed. Nothing is written. The last line is a summary with every rule.
+ * the rest is streamed. Nothing is written. The last line is a summary with every rule, and with what lies in the archive:
+ * of a time before, events of every class may be more than a database holds.
  */
 export async function* testAlerts(
-  pool: Pick<Pool, 'connect'>,
+  pool: Pick<Pool, 'connect' | 'query'>,
   clusters: ReadonlyArray<{ id: number; name: string }>,
   rules: readonly AlertRule[],
   span: { since: string; until: string },
@@ -87,7 +97,10 @@ export async function* testAlerts(
     );
     for (const alert of count(gaps, counts, cluster.name)) yield { alert };
   }
-  yield { summary: { rows, rules: rules.map((rule) => summaryOf(rule, counts.get(rule.name))) } };
+  const reach = { clusterIDs: clusters.map(({ id }) => id), ...span, classes: undefined };
+  const archived = await findUnread(pool, reach);
+  const tested = rules.map((rule) => summaryOf(rule, counts.get(rule.name)));
+  yield { summary: { rows, rules: tested, ...(archived && { archived }) } };
 }
 
 /** Rows through a cursor on one connection, with another for what is asked meanwhile. */

@@ -71,3 +71,17 @@ export async function countUnread(client: Queryable, reach: Reach): Promise<numb
     .filter(({ state }) => ELSEWHERE.includes(state))
     .reduce((sum, { events }) => sum + events, 0);
 }
+
+/** What of a question lies in the archive now: of which classes, and from when on nothing does. Undefined: nothing. */
+export async function findUnread(
+  client: Queryable,
+  reach: Reach,
+): Promise<{ before: string; classes: EventClass[] } | undefined> {
+  const segments = (await findReached(client, reach)).filter(({ state }) => ELSEWHERE.includes(state));
+  const before = segments
+    .map(({ until }) => until)
+    .sort()
+    .at(-1);
+  if (before === undefined) return undefined;
+  return { before, classes: [...new Set(segments.flatMap(({ classes }) => classes))].sort() };
+}

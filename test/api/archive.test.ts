@@ -404,6 +404,20 @@ describe('a report on an archived period', () => {
     expect(json.completeness.unread).toBeUndefined();
   });
 
+  it('is told of where rules are tried on it', async () => {
+    await archive();
+    const rules = join(api.folder, 'rules.yaml');
+    await writeFile(rules, 'rules: [{ name: images, title: An image, match: { change.kind: image } }]\n');
+    const tried = await api.cli(['alert', 'test', rules, '--since', since, '--until', until]);
+    expect(tried).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^images: 0 alerts/),
+      stderr: expect.stringMatching(
+        /not looked at: events before 2026-03-02T.* archive \(.*change.*secret_read/,
+      ),
+    });
+  });
+
   it('is delivered from the archive, and not at all where that is too much', async () => {
     const to = `s3://${place.bucket}/reports/?endpoint=${proxy.endpoint}&pathStyle=true`;
     const read = readDeliveries({
