@@ -65,6 +65,14 @@ export function readFilter(query: Omit<Filters, 'commit' | 'pr'>): ChangeFilter 
     since: readTime('since', query.since),
     until: readTime('until', query.until),
   };
+  if (lists.since !== undefined && lists.until !== undefined && lists.since >= lists.until)
+    throw new WhochangedError(
+      'invalid_request',
+      `since (${lists.since}) is not before until (${lists.until})`,
+      {
+        hint: 'a time such as 2h is that long ago: since=2h and until=1h are an hour',
+      },
+    );
   return Object.fromEntries(Object.entries(lists).filter(([, value]) => value !== undefined)) as ChangeFilter;
 }
 

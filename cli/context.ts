@@ -108,12 +108,22 @@ export function writeStructured(
 }
 
 const AGO = /^\d{1,6}[smhdw]$/;
+/** As Go writes durations, and kubectl takes them: 1h30m. */
+const PARTS = /(\d{1,6})([smhdw])/g;
+const SECONDS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
 const TIME = /^(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2})(:\d{2})?(\.\d{1,9})?([Zz]|[+-]\d{2}:?\d{2})?)?$/;
 
 /** A time for the API, as precise as it was given; what has no zone is local. */
 export function timeOption(name: string): (value: string) => string {
   return (value) => {
     if (AGO.test(value)) return value;
+    if (/^(\d{1,6}[smhdw]){2,6}$/.test(value)) {
+      let seconds = 0;
+      for (const [, count, unit] of value.matchAll(PARTS)) seconds += Number(count) * SECONDS[unit!]!;
+      // The server counts back from its own clock, in no more than six digits.
+      const unit = ['s', 'm', 'h'].find((item) => seconds / SECONDS[item]! < 999_999) ?? 'd';
+      return `${Math.round(seconds / SECONDS[unit]!)}${unit}`;
+    }
     const [, date, minutes = '00:00', seconds = ':00', fraction = '', zone = ''] = TIME.exec(value) ?? [];
     const whole = new Date(`${date}T${minutes}${seconds}${zone.replace(/^([+-]\d{2})(\d{2})$/, '$1:$2')}`);
     if (date === undefined || Number.isNaN(whole.getTime()))

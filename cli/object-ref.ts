@@ -105,10 +105,13 @@ export async function whyUnknown(
   const { resource, name } = parseRef(ref);
   if (namespace !== undefined) {
     const elsewhere = await knownObjects(client, { resource, name, cluster }, 3);
-    if (elsewhere.length > 0) {
-      const places = elsewhere.map(({ object }) => (object.namespace ? `-n ${object.namespace}` : 'no -n'));
-      return { message, hint: `one is known with ${places.join(', ')}` };
-    }
+    if (elsewhere.some(({ object }) => object.namespace === undefined))
+      return { message, hint: 'there is one without a namespace: leave -n out' };
+    if (elsewhere.length > 0)
+      return {
+        message,
+        hint: `one is known with -n ${elsewhere.map(({ object }) => object.namespace).join(', -n ')}`,
+      };
   }
   const siblings = await knownObjects(client, { resource, namespace, cluster }, 1000);
   const near = nearest(

@@ -103,6 +103,11 @@ export function createProgram(name: string, version: string): Command {
   return program;
 }
 
+/** `-n=prod` as kubectl takes it; commander would take `=prod` for the value. */
+function withoutEquals(word: string): string {
+  return word.replace(/^(-[a-zA-Z])=/, '$1');
+}
+
 /** Runs a command line and sets the exit code; says on stderr what is wrong, and on the next line what to do. */
 export async function run(program: Command, argv: string[]): Promise<void> {
   // `| head` closes our stdout: that is its right, and no error.
@@ -111,7 +116,7 @@ export async function run(program: Command, argv: string[]): Promise<void> {
     throw error;
   });
   try {
-    await program.parseAsync(argv);
+    await program.parseAsync(argv.map(withoutEquals));
   } catch (error) {
     if (error instanceof CommanderError) {
       process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;

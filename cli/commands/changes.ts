@@ -12,10 +12,11 @@ import {
 import { examples } from '../examples.js';
 import { CliError, EXIT } from '../exit.js';
 import { nearest } from '../nearest.js';
-import { isUnknown, joinRef, parseRef, whyUnknown } from '../object-ref.js';
+import { joinRef, parseRef } from '../object-ref.js';
 import { type Change, renderChanges } from '../render/changes.js';
 import { changesCsv } from '../render/csv.js';
-import { age, safe } from '../render/text.js';
+import { safe } from '../render/text.js';
+import { whyNothing } from '../why-nothing.js';
 
 export interface FilterFlags extends GlobalFlags {
   namespace?: string;
@@ -133,17 +134,26 @@ export function changesCommand(program: Command): void {
     const missing = completenessText(page.completeness, query, flags.verbose ?? false);
     if (missing !== undefined) context.err(`${missing}\n`);
     if (page.items.length > 0) return;
-    const nothing = await whyNothing(context, program, ref, query);
+    const commands = program.commands.map((command) => command.name());
+    const nothing = await whyNothing(context.client, { ref, query, commands }, context.view.now);
     if (flags.exitCode || ref?.includes('/')) throw new CliError(EXIT.nothing, nothing.message, nothing.hint);
     // A mistyped command is taken for a type.
     context.err(`${safe(nothing.message)}\n${safe(nothing.hint)}\n`);
   });
 }
 
+/** Verbs of kubectl's that people put before a type. */
+const KUBECTL_VERBS = new Set(['get', 'describe', 'list', 'edit']);
+
 /** The object that two words name, or one; what was meant as a command is told from it. */
 function refOf(program: Command, type: string, name: string | undefined): string {
+  if (name !== undefined && KUBECTL_VERBS.has(type))
+    throw new CliError(EXIT.usage, `there is no command ${type}`, `leave it out: ${program.name()} ${name}`);
   if (name?.includes('/') && !type.includes('/')) {
-    const [command] = commandsNear(program, type);
+    const [command] = nearest(
+      type,
+      program.commands.map((item) => item.name()),
+    );
     throw new CliError(
       EXIT.usage,
       `there is no command ${type}`,
@@ -151,43 +161,6 @@ function refOf(program: Command, type: string, name: string | undefined): string
     );
   }
   return joinRef(type, name);
-}
-
-function commandsNear(program: Command, word: string): string[] {
-  return nearest(
-    word,
-    program.commands.map((command) => command.name()),
-  );
-}
-
-/** Why a list is empty, as far as that can be told, and what to do about it. */
-async function whyNothing(
-  { client, view }: Context,
-  program: Command,
-  ref: string | undefined,
-  query: Query,
-): Promise<{ message: string; hint: string }> {
-  const message = `nothing matches${ref === undefined || ref.includes('/') ? '' : ` the type "${ref}"`}`;
-  const [command] = ref === undefined ? [] : commandsNear(program, ref);
-  if (command !== undefined) return { message, hint: `did you mean the command ${command}?` };
-  const asked = {
-    ref: ref?.includes('/') && !ref.includes('*') ? ref : undefined,
-    namespace: query.namespace as string | undefined,
-    cluster: query.cluster as string | undefined,
-  };
-  if (await isUnknown(client, asked)) {
-    const unknown = await whyUnknown(client, asked);
-    return { message: unknown.message, hint: unknown.hint ?? 'see what there is: whochanged --since 7d' };
-  }
-  const advice = `look further back with --since (it was ${query.since ?? 'everything'}), or at bookkeeping with --all`;
-  if (query.since === undefined || query.until !== undefined) return { message, hint: advice };
-  const earlier = await client.get<Page>('/v1/changes', { ...query, since: undefined, limit: 1 });
-  const [newest] = earlier.items;
-  if (!newest) return { message: `${message}, at any time`, hint: 'look at bookkeeping, too, with --all' };
-  return {
-    message: `${message} since ${query.since}`,
-    hint: `the newest that does is ${age(newest.at, view.now)} old: say --since ${newest.at.slice(0, 19)}Z`,
-  };
 }
 
 export interface Page {

@@ -110,6 +110,17 @@ describe('nothing there', () => {
     [['deploy/wbe', '--since', '1000w'], 1, /no deploy\/wbe was ever seen$/, /^did you mean deploy\/web\?$/],
     [['-n', 'nope', '--exit-code'], 1, /: nothing was ever seen in namespace nope$/, /^see what there is: /],
     [['shwo', 'deploy/web'], 2, /: there is no command shwo$/, /^did you mean show deploy\/web\?$/],
+    [
+      ['--actor', 'alice', '--exit-code'],
+      1,
+      /: nothing matches, at any time$/,
+      /^usernames are matched whole: did you mean alice@example\.com\?$/,
+    ],
+    [['--verb', 'rbac_grant', '--exit-code'], 1, /, at any time$/, /: say --kind rbac_grant$/],
+    [['--field', 'replicas', '--exit-code'], 1, /, at any time$/, /whole path, as in spec\.replicas/],
+    [['--cluster', 'nope', '--exit-code'], 1, /: no cluster is called nope$/, /^there is default$/],
+    [['get', 'deploy', '-n', 'shop'], 2, /: there is no command get$/, /^leave it out: whochanged deploy$/],
+    [['--since', '1h', '--until', '2h'], 2, /: since \(\S+\) is not before until \(\S+\)$/, /an hour$/],
     [['deploy/web', 'deploy/api'], 2, /is neither TYPE\/NAME nor TYPE NAME$/, /one object at a time$/],
   ])('is told from what was mistyped: %j', async (args, code, says, advises) => {
     await fails(args, {}, { code, says, advises });
@@ -117,11 +128,11 @@ describe('nothing there', () => {
 
   it('takes the words that kubectl takes', async () => {
     const [slash, words, everywhere] = await Promise.all([
-      api.cli(['deploy/web', '-n', 'shop', '--since', '1000w']),
-      api.cli(['deploy', 'web', '-n', 'shop', '--since', '1000w']),
-      api.cli(['Deployment', 'web', '-n', 'nope', '-A', '--since', '1000w', '-o', 'table']),
+      api.cli(['deploy/web', '-n', 'shop', '--since', '1000w', '-o', 'name']),
+      api.cli(['deploy', 'web', '-n', 'shop', '--since', '1000w', '-o', 'name']),
+      api.cli(['Deployment', 'web', '-n=nope', '-A', '--since', '999w7d', '-o=name']),
     ]);
-    expect(slash.stdout).toContain('deployments/web');
+    expect(slash.stdout).toMatch(/^[0-9a-f-]{36}\n$/);
     expect([words, everywhere]).toEqual([slash, slash]);
   });
 
