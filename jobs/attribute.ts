@@ -31,6 +31,7 @@ export function attributeJob(bodyCache: BodyCache = openJobBodies()): Job {
   return {
     name: NAME,
     schedule: '*/2 * * * * *',
+    forAnyCluster: true,
     async runOnce(context) {
       let rows = 0;
       for (const clusterID of await findClusterIDs(context.client)) {

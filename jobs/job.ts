@@ -26,5 +26,10 @@ export interface Job {
   name: string;
   /** node-cron, with seconds: when it runs by itself. */
   schedule: string;
+  /**
+   * It looks things up by key in one cluster after another: its statements are planned once for any cluster. Planned for
+   * each, a cluster that Postgres' statistics don't know yet seems empty, and each look-up walks through all that it has.
+   */
+  forAnyCluster?: boolean;
   runOnce(context: JobContext): Promise<{ rows: number }>;
 }

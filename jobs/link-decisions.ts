@@ -8,6 +8,7 @@ export function linkDecisionsJob(): Job {
   return {
     name: 'link-decisions',
     schedule: '*/5 * * * * *',
+    forAnyCluster: true,
     async runOnce({ client, now }) {
       return { rows: await linkDecisions(client, now(), BATCH) };
     },

@@ -43,6 +43,7 @@ export function linksJob(
   return {
     name: NAME,
     schedule: '*/5 * * * * *',
+    forAnyCluster: true,
     async runOnce(context) {
       const current = await policy();
       let rows = 0;

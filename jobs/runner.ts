@@ -201,9 +201,11 @@ export class JobRunner {
           this.#log.warn({ job: job.name }, 'another process hung in the midst of a job: its run was ended');
         return undefined;
       }
+      if (job.forAnyCluster) await client.query('set plan_cache_mode = force_generic_plan');
       const run = await this.#measure(job, client, this.#offsetFrom(clock));
       // What a failed run left open must not take the record of the failure with it.
       if (run.error !== undefined) await client.query('rollback').catch(onError);
+      if (job.forAnyCluster && !broken) await client.query('reset plan_cache_mode').catch(onError);
       await appendJobRun(broken ? this.#pool : client, run);
       if (!broken) await releaseJob(client, job.name);
       return run;

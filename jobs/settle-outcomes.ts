@@ -28,6 +28,7 @@ export function settleOutcomesJob(): Job {
   return {
     name: 'settle-outcomes',
     schedule: '20 * * * * *',
+    forAnyCluster: true,
     async runOnce(context) {
       let rows = 0;
       for (const clusterID of await findClusterIDs(context.client)) {

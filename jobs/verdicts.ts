@@ -36,6 +36,7 @@ export function verdictsJob(means: VerdictMeans, bodyCache: BodyCache = openJobB
   return {
     name: 'verdicts',
     schedule: '*/5 * * * * *',
+    forAnyCluster: true,
     async runOnce(context) {
       const { client } = context;
       const policy = await means.policy();
