@@ -13,8 +13,11 @@ import type { EventClass } from '../vocabulary.js';
  * - `ledger_access`: requests to this ledger
  * - `interruptions`: sources that were added and disabled, and times of which events are known to be missing
  * - `retention`: how records were kept: policies followed, the archive, legal holds, payloads that were erased
+ * - `protection`: how records were kept from being altered: checkpoints and their copies, payloads that were erased
  */
-export type Population = ChangePopulation | 'ledger_access' | 'interruptions' | 'retention';
+export type Population = ChangePopulation | 'ledger_access' | 'interruptions' | 'retention' | 'protection';
+/** What is done with records, and no record itself. */
+const UNPROVABLE: readonly Population[] = ['interruptions', 'retention', 'protection'];
 /** Those whose members are changes, or requests that could have become one: they have events, proofs and a place in OCSF. */
 export type ChangePopulation =
   | 'changes'
@@ -31,7 +34,7 @@ export function isOfChanges(population: Population): population is ChangePopulat
 
 /** Whether each row is a record with a place in the proof log: sources, gaps and what was done with records have none. */
 export function isProvable(population: Population): boolean {
-  return population !== 'interruptions' && population !== 'retention';
+  return !UNPROVABLE.includes(population);
 }
 
 /** The classes of events that a population's members are drawn from; none where they are no requests to a cluster. */
@@ -216,8 +219,9 @@ export const CONTROLS: readonly Control[] = [
     id: 'nist-au-9',
     framework: 'NIST 800-53',
     reference: 'AU-9',
-    statement: 'Records are protected from being altered or deleted, and alteration is detected.',
-    population: 'changes',
+    statement:
+      'Records are protected from being altered or deleted, and alteration is detected: the checkpoints that were signed over all of them, where copies of these lie and until when they are locked, and what was erased lawfully.',
+    population: 'protection',
   },
   {
     id: 'nist-au-11',

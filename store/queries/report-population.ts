@@ -10,7 +10,7 @@ import type { ChangeFilter } from './change-filter.js';
 import type { ChangeRow } from './change-rows.js';
 import { statementsOf } from './changes.js';
 import { findInterruptions, findLedgerAccess } from './report-records.js';
-import { findRetention } from './report-retention.js';
+import { findProtection, findRetention } from './report-retention.js';
 import { streamRows } from './stream.js';
 import { type ListedVerdictRow, type OriginVerdictRow, verdictStatements } from './verdicts.js';
 
@@ -138,6 +138,11 @@ export function populationOf(
       return {
         query: `GET /v1/retention, GET /v1/holds?released=true, and GET /v1/erasures?${new URLSearchParams({ since, until })}`,
         rows: (pool, db) => findRetention(pool, db, scope),
+      };
+    case 'protection':
+      return {
+        query: `GET /v1/log/checkpoints, and GET /v1/erasures?${new URLSearchParams({ since, until })}`,
+        rows: (pool, db) => findProtection(pool, db, { since, until }),
       };
     default: {
       const { path, own, filter, exception } = RECORDED[population];

@@ -34,7 +34,7 @@ export async function checkQuestion(
     throw new WhochangedError('invalid_request', `environment: ${control.id} is not about environments`, {
       hint: 'leave it out, or choose clusters',
     });
-  if (clusters.length > 0 && control.population === 'ledger_access')
+  if (clusters.length > 0 && ['ledger_access', 'protection'].includes(control.population))
     throw new WhochangedError('invalid_request', `cluster: ${control.id} is about the ledger as a whole`, {
       hint: 'leave it out',
     });

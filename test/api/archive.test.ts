@@ -358,6 +358,20 @@ describe('a report on how records are kept', () => {
       expect((await ask(api, `/v1/reports/pci-10.5?${QUARTER}&format=${format}`)).status).toBe(400);
   });
 
+  it('tells the checkpoints that protect them, and copies that failed', async () => {
+    const { items } = (await ask(api, '/v1/log/checkpoints?limit=1000')).json;
+    await api.query(`update log_checkpoints set copy_error = 'AccessDenied'
+                      where signed_at = (select max(signed_at) from log_checkpoints)`);
+    const { json } = await ask(api, `/v1/reports/nist-au-9?${QUARTER}`);
+    const erasures = (await ask(api, `/v1/erasures?${QUARTER}`)).json.items;
+    expect(json.counts).toContainEqual({ what: 'checkpoint signed', rows: items.length });
+    expect([json.rows, json.exceptionRows]).toEqual([items.length + erasures.length, 1 + erasures.length]);
+    expect(json.exceptions.map(({ summary }: { summary: string }) => summary)).toContainEqual(
+      expect.stringMatching(/^checkpoint signed: over \d+ records, copy failed: AccessDenied$/),
+    );
+    expect((await ask(api, `/v1/reports/nist-au-9?${QUARTER}&cluster=default`)).status).toBe(400);
+  });
+
   it('is had page by page', async () => {
     const all = (await ask(api, '/v1/erasures')).json.items;
     const first = (await ask(api, '/v1/erasures?limit=1')).json;
