@@ -7,6 +7,8 @@ import { findChromium } from '../../cli/chromium.js';
 import { formatVerifierKey, verifierOf } from '../../core/log/note.js';
 import { CONTROLS } from '../../core/report/controls.js';
 import { checkpointJob, sequenceLogJob } from '../../jobs/proof-log.js';
+import { readTrustedKeys } from '../../verify/keys.js';
+import { verifyReport } from '../../verify/report.js';
 import { ask } from '../harness/api-client.js';
 import { problemsOfActivity, problemsOfResults } from '../harness/report-schemas.js';
 import { postSession, type RunningApi, startApi } from '../harness/running-api.js';
@@ -230,6 +232,9 @@ describe('a report with its proofs', () => {
   const folder = () => join(api.folder, 'bundle');
   const keys = () => join(api.folder, 'log.keys');
   const verify = () => runVerify(['report', folder(), '--key-file', keys()]);
+  /** The same without a process of its own. */
+  const problems = async () =>
+    (await verifyReport(folder(), await readTrustedKeys(keys()))).problems.join('\n');
 
   const make = (control: string) => {
     rmSync(folder(), { recursive: true, force: true });
@@ -308,24 +313,15 @@ describe('a report with its proofs', () => {
     const forged = whole.replaceAll(`"verdict": "${row.verdict}"`, '"verdict": "approved"');
     expect(forged).not.toBe(whole);
     writeFileSync(file, forged);
-    expect(await verify()).toMatchObject({
-      code: 1,
-      output: expect.stringContaining('the report says approved, the log'),
-    });
+    expect(await problems()).toContain('the report says approved, the log');
     writeFileSync(file, whole.replaceAll(`"actor": "${row.actor}"`, '"actor": "nobody@example.com"'));
-    expect(await verify()).toMatchObject({
-      code: 1,
-      output: expect.stringContaining('the report says nobody@example.com'),
-    });
+    expect(await problems()).toContain('the report says nobody@example.com');
     // An exception that the sample holds as well, altered in one of the two places.
     const twice = JSON.parse(whole);
     twice.sample.rows = [{ ...twice.exceptions[0] }];
     twice.exceptions[0].actor = 'nobody@example.com';
     writeFileSync(file, JSON.stringify(twice));
-    expect(await verify()).toMatchObject({
-      code: 1,
-      output: expect.stringContaining('tells of it in two ways'),
-    });
+    expect(await problems()).toContain('tells of it in two ways');
     for (const [key, other] of [
       ['at', '2026-01-01T00:00:00.000000Z'],
       ['object', 'deployments/other'],
@@ -333,20 +329,14 @@ describe('a report with its proofs', () => {
       ['cluster', 'another'],
     ] as const) {
       writeFileSync(file, whole.replaceAll(`"${key}": "${row[key]}"`, `"${key}": "${other}"`));
-      expect(await verify()).toMatchObject({
-        code: 1,
-        output: expect.stringContaining(`${row.id}: the report says ${other}, the event ${row[key]}`),
-      });
+      expect(await problems()).toContain(`${row.id}: the report says ${other}, the event ${row[key]}`);
     }
     writeFileSync(file, whole);
     rmSync(join(folder(), row.id, 'event.tlog-proof'));
-    expect(await verify()).toMatchObject({
-      code: 1,
-      output: expect.stringContaining(`${row.id}: there is no proof of its event`),
-    });
+    expect(await problems()).toContain(`${row.id}: there is no proof of its event`);
     const record = join(folder(), row.id, 'verdict.json');
     writeFileSync(record, readFileSync(record, 'utf8').replace('"final":', '"finally":'));
-    expect((await verify()).output).toContain(`${row.id}: verdict: ${record} is not that record`);
+    expect(await problems()).toContain(`${row.id}: verdict: ${record} is not that record`);
   });
 });
 
