@@ -17,7 +17,7 @@ interface Asked {
   /** What the API was asked. */
   query: Query;
   /** What could have been meant instead of a type. */
-  commands: readonly string[];
+  commands?: readonly string[];
 }
 
 const BOOKKEEPING = 'look at bookkeeping, too, with --all';
@@ -42,10 +42,10 @@ export async function whyNothing(client: Client, asked: Asked, now: number): Pro
 }
 
 /** What was named and was never seen: a command that is taken for a type, a cluster, a namespace, an object. */
-async function whatIsUnknown(
+export async function whatIsUnknown(
   client: Client,
-  { ref, query, commands }: Asked,
-  message: string,
+  { ref, query, commands = [] }: Asked,
+  message = '',
 ): Promise<Nothing | undefined> {
   const [command] = ref === undefined ? [] : nearest(ref, commands);
   if (command !== undefined) return { message, hint: `did you mean the command ${command}?` };

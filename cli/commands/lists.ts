@@ -13,6 +13,7 @@ import { joinRef } from '../object-ref.js';
 import { renderChanges } from '../render/changes.js';
 import { type Column, renderTable } from '../render/table.js';
 import { clock, safe } from '../render/text.js';
+import { whatIsUnknown } from '../why-nothing.js';
 import {
   addFilters,
   allNamespaces,
@@ -98,7 +99,14 @@ function accessCommand(
     const { cluster, actor, since, until, all, limit } = flags;
     const namespace = flags.allNamespaces ? undefined : flags.namespace;
     const query = { namespace, cluster, actor, since, until, all, limit };
-    writePage(context, await context.client.get<Page>(path, query));
+    const page = await context.client.get<Page>(path, query);
+    const drawn = context.output === 'table' || context.output === 'wide';
+    const unknown =
+      drawn && page.items.length === 0
+        ? await whatIsUnknown(context.client, { ref: undefined, query })
+        : undefined;
+    if (unknown) context.err(`${safe(unknown.message)}\n${safe(unknown.hint)}\n`);
+    else writePage(context, page);
   });
 }
 

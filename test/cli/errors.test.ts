@@ -126,6 +126,17 @@ describe('nothing there', () => {
     await fails(args, {}, { code, says, advises });
   });
 
+  it('is told from a mistyped namespace or cluster by lists that are no lists of changes, too', async () => {
+    const mistyped = await api.cli(['access', '-n', 'nope']);
+    expect(mistyped).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/^nothing was ever seen in namespace nope\n/),
+    });
+    const elsewhere = await api.cli(['secret-reads', '--cluster', 'nope']);
+    expect(elsewhere).toMatchObject({ code: 0, stderr: 'no cluster is called nope\nthere is default\n' });
+    expect(await api.cli(['access', '-n', 'shop'])).toMatchObject({ code: 0, stderr: 'nothing matches\n' });
+  });
+
   it('takes the words that kubectl takes', async () => {
     const [slash, words, everywhere] = await Promise.all([
       api.cli(['deploy/web', '-n', 'shop', '--since', '1000w', '-o', 'name']),
