@@ -10,6 +10,7 @@ import { raiseAlertsJob } from '../jobs/alerts/raise-alerts.js';
 import { attributeJob } from '../jobs/attribute.js';
 import { openJobBodies } from '../jobs/body-cache.js';
 import { copyCheckpointsJob, createCheckpointCopyMetrics } from '../jobs/checkpoint-copies.js';
+import { clusterStatisticsJob } from '../jobs/cluster-statistics.js';
 import { findGapsJob } from '../jobs/completeness/find-gaps.js';
 import { createCompletenessMetrics } from '../jobs/completeness/metrics.js';
 import { sampleCountersJob } from '../jobs/completeness/sample-counters.js';
@@ -114,6 +115,7 @@ function ownJobs(
   return [
     partitionsJob(),
     settleOutcomesJob(),
+    clusterStatisticsJob(),
     pruneJobRunsJob(),
     sequenceLogJob(),
     lateLeavesJob(),
