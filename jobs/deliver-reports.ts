@@ -1,13 +1,16 @@
 import type { ClientBase } from 'pg';
 import { signedHeaders } from '../core/alerts/payload.js';
 import { classesOf } from '../core/report/controls.js';
-import { lastPeriod, type ReportDelivery } from '../core/report/delivery.js';
+import { endedPeriods, type ReportDelivery } from '../core/report/delivery.js';
 import { completenessStatement } from '../core/report/report.js';
 import { type JobArchive, loadReached } from '../store/archive/load-reached.js';
 import { checkQuestion, makeReport } from '../store/queries/report.js';
 import {
   type DeliveredFile,
-  isDeliveryDue,
+  findDeliveryState,
+  findDuePeriods,
+  findNotedUntil,
+  notePeriods,
   recordDelivered,
   recordDeliveryFailure,
 } from '../store/report-deliveries.js';
@@ -19,6 +22,7 @@ import { post } from './alerts/send.js';
 import { type CredentialPlaces, readReference } from './credentials.js';
 import type { Job } from './job.js';
 import { REPORT_FILES, reportFile } from './report-files.js';
+import type { ReportMetrics } from './report-metrics.js';
 
 /** Verdicts wait for late evidence; a period that has just ended is given this long. */
 const SETTLE_MS = 3_600_000;
@@ -31,11 +35,13 @@ export interface ReportDeliveryParts {
   version: string;
   /** What of a period has gone there is read back first. */
   archive: JobArchive | undefined;
+  metrics: ReportMetrics;
 }
 
 /**
  * Makes each report of the file once its period has ended, and delivers it: files into a bucket, under names that a
- * second try writes again, and a signed message to a webhook. At least once; what failed is tried again, and recorded.
+ * second try writes again, and a signed message to a webhook. At least once; what failed is tried again until it is
+ * delivered, and recorded. Periods that ended while nothing ran are made up for.
  */
 export function deliverReportsJob(parts: ReportDeliveryParts): Job {
   return {
@@ -44,22 +50,30 @@ export function deliverReportsJob(parts: ReportDeliveryParts): Job {
     async runOnce({ client, now, log, signal }) {
       let rows = 0;
       for (const delivery of parts.deliveries) {
-        if (signal.aborted) break;
-        const at = now();
-        const period = lastPeriod(delivery.every, new Date(at.getTime() - SETTLE_MS));
-        if (!(await isDeliveryDue(client, delivery.name, period, at))) continue;
-        try {
-          const delivered = await deliver(client, delivery, period, at, parts);
-          await recordDelivered(client, delivery.name, period.since, { at, ...delivered });
-          rows++;
-        } catch (error) {
-          const text = (error as Error).message.replace(/\s+/g, ' ').slice(0, MAX_ERROR);
-          await recordDeliveryFailure(client, delivery.name, period.since, { at, error: text });
-          log.warn(
-            { delivery: delivery.name, since: period.since, error: text },
-            'a report could not be delivered',
-          );
+        const { name, every } = delivery;
+        const settled = new Date(now().getTime() - SETTLE_MS);
+        const noted = await findNotedUntil(client, name);
+        await notePeriods(client, name, endedPeriods(every, settled, noted), now());
+        for (const period of await findDuePeriods(client, name, now())) {
+          if (signal.aborted) break;
+          const at = now();
+          try {
+            const delivered = await deliver(client, delivery, period, at, parts);
+            await recordDelivered(client, name, period.since, { at, ...delivered });
+            rows++;
+          } catch (error) {
+            const text = (error as Error).message.replace(/\s+/g, ' ').slice(0, MAX_ERROR);
+            await recordDeliveryFailure(client, name, period.since, { at, error: text });
+            parts.metrics.failures.inc({ delivery: name });
+            log.warn({ delivery: name, since: period.since, error: text }, 'a report could not be delivered');
+            // What keeps one from being delivered mostly keeps the next as well, which is tried in its turn.
+            break;
+          }
         }
+        const { deliveredUntil, waiting } = await findDeliveryState(client, name);
+        parts.metrics.waiting.set({ delivery: name }, waiting);
+        if (deliveredUntil !== null)
+          parts.metrics.deliveredUntil.set({ delivery: name }, Date.parse(deliveredUntil) / 1000);
       }
       return { rows };
     },

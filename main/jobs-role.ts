@@ -25,6 +25,7 @@ import { linksJob } from '../jobs/links.js';
 import { partitionsJob } from '../jobs/partitions.js';
 import { checkpointJob, lateLeavesJob, sequenceLogJob } from '../jobs/proof-log.js';
 import { pruneJobRunsJob } from '../jobs/prune-job-runs.js';
+import { createReportMetrics } from '../jobs/report-metrics.js';
 import { retentionJob, sweepBodiesJob } from '../jobs/retention.js';
 import { createRetentionMetrics } from '../jobs/retention-metrics.js';
 import { JobRunner } from '../jobs/runner.js';
@@ -150,7 +151,8 @@ function configuredJobs(
   if (deliveries.length > 0) {
     const reached = archive && { reader: archive, loadMaxEvents, loadedSeconds };
     const version = readVersion();
-    jobs.push(deliverReportsJob({ deliveries, s3, credentials, version, archive: reached }));
+    const metrics = createReportMetrics(registry);
+    jobs.push(deliverReportsJob({ deliveries, s3, credentials, version, archive: reached, metrics }));
   }
   if (alerts) {
     const metrics = createAlertMetrics(registry);

@@ -7,23 +7,59 @@ export interface DeliveredFile {
   bytes: number;
 }
 
-/** Whether a period of a delivery is to be delivered now; notes it where it is new. */
-export async function isDeliveryDue(
+/** Up to when periods of a delivery were noted, whatever became of them; RFC 3339. Undefined: none was yet. */
+export async function findNotedUntil(client: ClientBase, name: string): Promise<string | undefined> {
+  const { rows } = await client.query<{ until: string | null }>(
+    'select max(until) as until from report_deliveries where name = $1',
+    [name],
+  );
+  return rows[0]?.until ?? undefined;
+}
+
+/** Notes periods that have ended; those that are noted stay as they are. */
+export async function notePeriods(
   client: ClientBase,
   name: string,
-  period: { since: string; until: string },
+  periods: ReadonlyArray<{ since: string; until: string }>,
   now: Date,
-): Promise<boolean> {
+): Promise<void> {
   await client.query(
-    `insert into report_deliveries (name, since, until, next_attempt_at) values ($1, $2, $3, $4)
+    `insert into report_deliveries (name, since, until, next_attempt_at)
+     select $1, p.since, p.until, $4 from unnest($2::timestamptz[], $3::timestamptz[]) as p (since, until)
      on conflict (name, since) do nothing`,
-    [name, period.since, period.until, now],
+    [name, periods.map(({ since }) => since), periods.map(({ until }) => until), now],
   );
-  const { rowCount } = await client.query(
-    'select from report_deliveries where name = $1 and since = $2 and delivered_at is null and next_attempt_at <= $3',
-    [name, period.since, now],
+}
+
+/** Periods of a delivery that are to be delivered now, the oldest first. RFC 3339. */
+export async function findDuePeriods(
+  client: ClientBase,
+  name: string,
+  now: Date,
+): Promise<Array<{ since: string; until: string }>> {
+  const { rows } = await client.query<{ since: string; until: string }>(
+    `select since, until from report_deliveries
+      where name = $1 and delivered_at is null and next_attempt_at <= $2 order by since`,
+    [name, now],
   );
-  return rowCount === 1;
+  return rows.map(({ since, until }) => ({
+    since: new Date(since).toISOString(),
+    until: new Date(until).toISOString(),
+  }));
+}
+
+/** Where a delivery stands: the end of the newest period that was delivered, and how many are still to be. */
+export async function findDeliveryState(
+  client: ClientBase,
+  name: string,
+): Promise<{ deliveredUntil: string | null; waiting: number }> {
+  const { rows } = await client.query<{ deliveredUntil: string | null; waiting: number }>(
+    `select max(until) filter (where delivered_at is not null) as "deliveredUntil",
+            count(*) filter (where delivered_at is null)::int as waiting
+       from report_deliveries where name = $1`,
+    [name],
+  );
+  return rows[0]!;
 }
 
 export async function recordDelivered(

@@ -133,3 +133,25 @@ export function lastPeriod(every: Period, now: Date): { since: string; until: st
   const [since, until] = bounds.map((at) => new Date(at).toISOString()) as [string, string];
   return { since, until };
 }
+
+/** More are not made up for: a delivery that stood still for longer begins anew. */
+const MOST_PERIODS = 400;
+
+/**
+ * The periods that have ended by a time, the oldest first, from one on: the last one, and those before it that begin
+ * no earlier than `from` (RFC 3339), which were missed. Left out: the last one alone.
+ */
+export function endedPeriods(
+  every: Period,
+  now: Date,
+  from: string | undefined,
+): Array<{ since: string; until: string }> {
+  const periods = [lastPeriod(every, now)];
+  const begin = from === undefined ? Number.POSITIVE_INFINITY : Date.parse(from);
+  while (periods.length < MOST_PERIODS) {
+    const before = lastPeriod(every, new Date(periods[0]!.since));
+    if (Date.parse(before.since) < begin) break;
+    periods.unshift(before);
+  }
+  return periods;
+}

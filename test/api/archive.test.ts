@@ -1,10 +1,12 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GetObjectCommand } from '@aws-sdk/client-s3';
+import { Registry } from 'prom-client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findControl } from '../../core/report/controls.js';
 import { readDeliveries } from '../../core/report/delivery.js';
 import { deliverReportsJob } from '../../jobs/deliver-reports.js';
+import { createReportMetrics } from '../../jobs/report-metrics.js';
 import { S3Archive } from '../../store/archive/files.js';
 import { SegmentReader } from '../../store/archive/segment-files.js';
 import { findSegments } from '../../store/archive/segments.js';
@@ -443,10 +445,12 @@ describe('a report on an archived period', () => {
     });
     const { deliveries } = read as Extract<typeof read, { deliveries: unknown }>;
     const reader = new S3Archive(clients, place);
+    const metrics = createReportMetrics(new Registry());
     const deliver = async (loadMaxEvents: number, at: string) => {
       await archive();
       const reached = { reader, loadMaxEvents, loadedSeconds: 60 };
-      const parts = { deliveries, s3: clients, credentials: { folder: '/', environment: {} }, version: '1' };
+      const credentials = { folder: '/', environment: {} };
+      const parts = { deliveries, s3: clients, credentials, version: '1', metrics };
       const client = await api.pool.connect();
       const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
       const context = { client, log, now: () => new Date(at), signal: new AbortController().signal };

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Metric, Registry } from 'prom-client';
@@ -32,6 +32,10 @@ beforeAll(async () => {
   const database = await createTestDatabase();
   const folder = await mkdtemp(join(tmpdir(), 'whochanged-monitoring-'));
   const alerts = join(import.meta.dirname, '../../deploy/alerts.example.yaml');
+  const reports = join(folder, 'reports.yaml');
+  const to = 's3://reports/?region=local&endpoint=http://127.0.0.1:9';
+  const delivery = { name: 'quarterly', control: 'soc2-cc8.1', every: 'quarter', formats: ['json'], to };
+  await writeFile(reports, JSON.stringify({ deliveries: [delivery] }));
   const config = readConfig({
     WHOCHANGED_DATA_DIR: folder,
     DATABASE_URL: database.url,
@@ -39,7 +43,8 @@ beforeAll(async () => {
     WHOCHANGED_HTTPS_PORT: '0',
     WHOCHANGED_HTTPS_HOST: '127.0.0.1',
     WHOCHANGED_ALERTS_FILE: alerts,
-    // Nothing is archived or copied by then, so nobody need answer there.
+    WHOCHANGED_REPORTS_FILE: reports,
+    // Nothing is archived, copied or delivered by then, so nobody need answer there.
     WHOCHANGED_ARCHIVE_URL: 's3://archive/?region=local&endpoint=http://127.0.0.1:9',
     WHOCHANGED_CHECKPOINTS_URL: 's3://checkpoints/?region=local&endpoint=http://127.0.0.1:9',
   });

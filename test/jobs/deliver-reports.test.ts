@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { GetObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
+import { Registry } from 'prom-client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Identities } from '../../core/identity-map/identities.js';
 import { formatVerifierKey, verifierOf } from '../../core/log/note.js';
@@ -15,6 +16,7 @@ import { deliverReportsJob } from '../../jobs/deliver-reports.js';
 import type { Job } from '../../jobs/job.js';
 import { linksJob } from '../../jobs/links.js';
 import { checkpointJob, sequenceLogJob } from '../../jobs/proof-log.js';
+import { createReportMetrics } from '../../jobs/report-metrics.js';
 import { verdictsJob } from '../../jobs/verdicts.js';
 import { BUILT_IN_POLICY } from '../../main/policy-file.js';
 import { S3Clients } from '../../store/s3-client.js';
@@ -28,6 +30,8 @@ import { runVerify } from '../harness/verifier.js';
 
 const KEY = 'the key that reports are signed with';
 const clients = new S3Clients();
+const registry = new Registry();
+const metrics = createReportMetrics(registry);
 const signer = { origin: 'ledger.example.com/test', privateKey: generateKeyPairSync('ed25519').privateKey };
 let receiver: TestReceiver;
 let s3: TestS3;
@@ -96,13 +100,14 @@ function deliveries(): ReportDelivery[] {
   return read.deliveries;
 }
 
-const job = () =>
+const job = (own = deliveries()) =>
   deliverReportsJob({
-    deliveries: deliveries(),
+    deliveries: own,
     s3: clients,
     credentials: { folder: '/nowhere', environment: { WHOCHANGED_CREDENTIAL_REPORTS: KEY } },
     version: '1.0.0',
     archive: undefined,
+    metrics,
   });
 
 async function objects(): Promise<Map<string, string>> {
@@ -196,6 +201,39 @@ describe('a report on a schedule', () => {
     expect(got).toEqual([]);
     expect(await run(job(), new Date('2026-07-02T00:00:00Z'))).toBe(1);
     expect(JSON.parse(got[0]!.body)).toMatchObject({ since: '2026-04-01T00:00:00.000Z', rows: 0 });
+  });
+});
+
+describe('what ended while nothing ran', () => {
+  it('is delivered when it runs again, the oldest first', async () => {
+    const daily: ReportDelivery[] = [
+      { ...deliveries()[0]!, name: 'daily', every: 'day', formats: ['json'], webhook: undefined },
+    ];
+    expect(await run(job(daily), new Date('2026-03-03T02:00:00Z'))).toBe(1);
+    expect(await run(job(daily), new Date('2026-03-06T02:00:00Z'))).toBe(3);
+    const days = [...(await objects()).keys()].filter((key) => key.includes('/daily/'));
+    expect(days.map((key) => key.split('/')[2])).toEqual([
+      '2026-03-02_2026-03-03',
+      '2026-03-03_2026-03-04',
+      '2026-03-04_2026-03-05',
+      '2026-03-05_2026-03-06',
+    ]);
+  });
+
+  it('waits for its turn where one fails, and is told by metrics', async () => {
+    answer = 503;
+    const [quarterly] = deliveries();
+    const daily: ReportDelivery[] = [{ ...quarterly!, name: 'told', every: 'day', to: undefined }];
+    expect(await run(job(daily), new Date('2026-03-03T02:00:00Z'))).toBe(0);
+    expect(await run(job(daily), new Date('2026-03-05T02:00:00Z'))).toBe(0);
+    const told = await registry.metrics();
+    expect(told).toContain('whochanged_report_deliveries_waiting{delivery="told"} 3');
+    expect(told).toContain('whochanged_report_delivery_failures_total{delivery="told"} 2');
+    answer = 200;
+    expect(await run(job(daily), new Date('2026-03-05T05:00:00Z'))).toBe(3);
+    expect(await registry.metrics()).toContain(
+      `whochanged_report_delivered_until_timestamp_seconds{delivery="told"} ${Date.UTC(2026, 2, 5) / 1000}`,
+    );
   });
 });
 
