@@ -1,4 +1,4 @@
-import type { Client } from './client.js';
+import type { Client, Query } from './client.js';
 import { CliError, EXIT } from './exit.js';
 import { nearest } from './nearest.js';
 
@@ -43,12 +43,12 @@ async function knownObjects(
   return (await client.get<{ items: Known[] }>('/v1/objects', { ...query, limit })).items;
 }
 
-/** The API path of the one object that a person means. */
+/** The one object that a person means: its API path, and the filters of lists that hold for it alone. */
 export async function locateObject(
   client: Client,
   ref: string,
   flags: Place,
-): Promise<{ path: string; text: string }> {
+): Promise<{ path: string; text: string; query: Query }> {
   const { resource, name } = parseRef(ref);
   const { namespace, cluster } = flags;
   const items = await knownObjects(client, { resource, name, namespace, cluster }, 20);
@@ -69,7 +69,16 @@ export async function locateObject(
   }
   const { cluster: where, object } = items[0]!;
   const parts = [where, object.group || 'core', object.resource, object.namespace ?? '-', object.name!];
-  return { path: `/v1/objects/${parts.map(encodeURIComponent).join('/')}`, text: object.text };
+  return {
+    path: `/v1/objects/${parts.map(encodeURIComponent).join('/')}`,
+    text: object.text,
+    query: {
+      cluster: where,
+      resource: object.group === '' ? object.resource : `${object.resource}.${object.group}`,
+      namespace: object.namespace,
+      name: object.name,
+    },
+  };
 }
 
 /** What is asked for, and who may have been meant. */

@@ -23,6 +23,7 @@ import { quarantineCommands } from './commands/quarantine.js';
 import { reportCommands } from './commands/report.js';
 import { repoCommands } from './commands/repos.js';
 import { retentionCommand } from './commands/retention.js';
+import { rollbackCommand } from './commands/rollback.js';
 import { sourceCommands } from './commands/sources.js';
 import { statusCommand } from './commands/status.js';
 import { tailCommand } from './commands/tail.js';
@@ -71,6 +72,7 @@ export function createProgram(name: string, version: string): Command {
   changesCommand(program);
   tailCommand(program);
   objectCommands(program);
+  rollbackCommand(program);
   listCommands(program);
   statusCommand(program);
   completenessCommands(program);

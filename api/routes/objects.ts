@@ -188,6 +188,8 @@ export function objectRoutes({ server, auth }: Api): void {
   const Rollback = Type.Object({
     manifest: Type.String({ description: 'YAML' }),
     certainty: words(CERTAINTIES),
+    at: Type.String({ description: 'when the version was written that the manifest is' }),
+    change: Type.String({ description: 'by which change' }),
     undoes: Type.Union([Type.Array(FieldChangeSchema), Type.Null()]),
     warnings: Type.Array(Type.String()),
   });
@@ -227,7 +229,7 @@ export function objectRoutes({ server, auth }: Api): void {
         const comments = warnings.map((warning) => `# ${warning.replaceAll(/\s+/g, ' ')}\n`).join('');
         return reply.type('application/yaml').send((comments + manifest) as never);
       }
-      return { manifest, certainty: then.certainty, undoes, warnings };
+      return { manifest, certainty: then.certainty, at: then.at, change: then.change_id, undoes, warnings };
     },
   );
 }

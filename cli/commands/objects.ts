@@ -19,7 +19,7 @@ import { renderTable } from '../render/table.js';
 import { clock, safe } from '../render/text.js';
 import { type Page, writePage } from './changes.js';
 
-interface ObjectFlags extends GlobalFlags {
+export interface ObjectFlags extends GlobalFlags {
   namespace?: string;
   cluster?: string;
 }
@@ -33,9 +33,15 @@ interface State {
   fields?: Array<{ path: string; value: unknown; certainty: string; doubt?: string }>;
 }
 
-const CHANGE_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+export const CHANGE_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
-function objectCommand(program: Command, name: string, argument: string, description: string): Command {
+/** A command about an object, or where it says so about a change. */
+export function objectCommand(
+  program: Command,
+  name: string,
+  argument: string,
+  description: string,
+): Command {
   return program
     .command(name)
     .description(description)
@@ -52,7 +58,6 @@ export function objectCommands(program: Command): void {
   showCommand(program);
   historyCommand(program);
   diffCommand(program);
-  rollbackCommand(program);
 }
 
 function showCommand(program: Command): void {
@@ -231,48 +236,6 @@ async function compare(
 }
 
 /** When a state came about, and how it is known: two times may see the same one. */
-function versionText({ at, certainty }: State, { utc }: View): string {
+export function versionText({ at, certainty }: Pick<State, 'at' | 'certainty'>, { utc }: View): string {
   return at === undefined ? certainty : `${clock(at, utc)}${utc ? 'Z' : ''} (${certainty})`;
-}
-
-function rollbackCommand(program: Command): void {
-  const command = objectCommand(
-    program,
-    'rollback',
-    '<TYPE/NAME>',
-    'a former state as a manifest to apply (stdout), with what it would undo (stderr)',
-  ).requiredOption('--to <time|CHANGE_ID>', 'the time of the state, or a change: the state before it');
-  examples(command, [
-    ['rollback deploy/web -n prod --to 2h > web.yaml', 'as it was two hours ago'],
-    ['rollback deploy/web -n prod --to 2h | kubectl diff -f -', 'what applying it would do'],
-  ]).action(async (type: string, name: string | undefined, _flags: unknown, called: Command) => {
-    const ref = joinRef(type, name);
-    const flags = called.optsWithGlobals<ObjectFlags & { to: string }>();
-    const context = createContext(flags, 'one');
-    // A wrong time is said before anything is asked.
-    const time = CHANGE_ID.test(flags.to) ? undefined : timeOption('--to')(flags.to);
-    const { path } = await locateObject(context.client, ref, flags);
-    const to = time ?? before((await context.client.get<Change>(`/v1/changes/${flags.to}`)).at);
-    const answer = await context.client.get<{
-      manifest: string;
-      undoes: FieldChange[] | null;
-      warnings: string[];
-    }>(`${path}/rollback`, { to });
-    if (context.output !== 'yaml' && writeStructured(context, answer)) return;
-    for (const warning of answer.warnings) context.err(`warning: ${safe(warning)}\n`);
-    if (answer.undoes?.length === 0) context.err('nothing differs from what it is now\n');
-    else if (answer.undoes)
-      context.err(
-        `applying it would make these changes:\n${renderDiff(answer.undoes, context.view.errorColors)}`,
-      );
-    context.out(answer.manifest);
-  });
-}
-
-/** A microsecond before a time. */
-function before(at: string): string {
-  const micros = Number(at.slice(20, 26)) - 1;
-  return micros >= 0
-    ? `${at.slice(0, 20)}${String(micros).padStart(6, '0')}Z`
-    : new Date(Date.parse(at) - 1).toISOString();
 }

@@ -208,6 +208,10 @@ describe('rollback', () => {
     const text = await api.cli(['rollback', 'cronjob/tick', '-n', 'shop', '--to', '2026-11-24T13:40:40Z']);
     expect(text.stderr).toContain('applying it would make these changes:\nspec.suspend\n- true\n+ false\n');
     expect((parse(text.stdout) as { spec: { suspend: boolean } }).spec.suspend).toBe(false);
+    // And whose doing it was.
+    expect(text.stderr).toMatch(
+      /^changed since then by\n {2}2026-11-24 13:40:43 {2}system:serviceaccount:ci:deployer {2}update {2}suspend: false → true {2}\(\S+\)\n$/m,
+    );
   });
 
   it('tells what only a replace takes away', async () => {
@@ -223,7 +227,7 @@ describe('rollback', () => {
     );
     expect(stderr).toContain('applying it would make these changes:\ndata.b\n- 2\n');
     const now = await api.cli(['rollback', 'cm/flags', '-n', 'shop', '--to', '0s']);
-    expect(now.stderr).toBe('nothing differs from what it is now\n');
+    expect(now.stderr).toMatch(/^# the version of \S+ \S+ \(exact\)\nnothing differs from what it is now\n$/);
   });
 
   it('to a time at which the object was not there gives nothing', async () => {
