@@ -12,6 +12,7 @@ import type { LoadedPolicy } from '../store/policies.js';
 import type { Database } from '../store/schema.js';
 import type { GitAnswers } from '../store/verdicts/commit-facts.js';
 import type { People } from '../store/verdicts/judge.js';
+import type { Graphs } from '../store/verdicts/repositories.js';
 import type { ApiArchive } from './archive.js';
 import type { Auth } from './auth.js';
 
@@ -93,7 +94,12 @@ export interface ApiDeps {
   /** By what repositories may be fetched. */
   repoProtocols: readonly GitProtocol[];
   /** What verdicts are made with: for dry runs of other policies. */
-  judging: { policy: () => Promise<LoadedPolicy>; git: GitAnswers | undefined; people: People };
+  judging: {
+    policy: () => Promise<LoadedPolicy>;
+    git: GitAnswers | undefined;
+    people: People;
+    graphs?: Graphs;
+  };
   /** Who is who, by the mapping of identities. */
   identities: Identities;
   /** Undefined where nothing is archived, or this process has no access to the archive. */

@@ -38,8 +38,9 @@ export function linksJob(
   policy: () => Promise<LoadedPolicy>,
   git?: GitAnswers,
   bodyCache: BodyCache = openJobBodies(),
+  graphs = new Graphs(),
 ): Job {
-  const rendering: Rendering = { git, graphs: new Graphs() };
+  const rendering: Rendering = { git, graphs };
   return {
     name: NAME,
     schedule: '*/5 * * * * *',

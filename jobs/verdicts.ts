@@ -23,6 +23,8 @@ export interface VerdictMeans {
   /** Undefined: without mirrors, what git would tell is unknown. */
   git: GitAnswers | undefined;
   people: People;
+  /** Shared with whoever else judges by them; its own unless told. */
+  graphs?: Graphs;
   /** How many changes are judged together; 1,000 unless told. */
   batch?: number;
 }
@@ -32,7 +34,7 @@ export interface VerdictMeans {
  * late evidence is over. Verdicts are appended; equal ones are not repeated.
  */
 export function verdictsJob(means: VerdictMeans, bodyCache: BodyCache = openJobBodies()): Job {
-  const graphs = new Graphs();
+  const graphs = means.graphs ?? new Graphs();
   return {
     name: 'verdicts',
     schedule: '*/5 * * * * *',

@@ -125,7 +125,7 @@ function ownJobs(
     writeCanariesJob(places, completeness),
     findGapsJob(completeness),
     attributeJob(bodies),
-    linksJob(judging.policy, judging.git, bodies),
+    linksJob(judging.policy, judging.git, bodies, judging.graphs),
     verdictsJob(judging, bodies),
     linkDecisionsJob(),
     syncHostsJob({ credentials: places, syncSeconds: config.hostSyncSeconds, registry }),

@@ -17,6 +17,7 @@ import { S3Archive } from '../store/archive/files.js';
 import { createKysely } from '../store/database.js';
 import { S3Clients } from '../store/s3-client.js';
 import { peopleOf } from '../store/verdicts/people.js';
+import { Graphs } from '../store/verdicts/repositories.js';
 import { openAlerts } from './alerts-file.js';
 import { authenticators } from './authenticators.js';
 import type { Config } from './config.js';
@@ -86,6 +87,8 @@ export async function start(
       config.git.programs,
     ),
     people: peopleOf(identities),
+    // 200 bytes for each commit of each mirror.
+    graphs: new Graphs(),
   };
 
   const alerts = openAlerts(config.alertsFile, log);

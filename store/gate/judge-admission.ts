@@ -19,6 +19,7 @@ import { excludedReason, type Verdict } from '../../core/verdict/verdict.js';
 import type { GitAnswers } from '../verdicts/commit-facts.js';
 import { controllerUsernames } from '../verdicts/controller-usernames.js';
 import type { People } from '../verdicts/judge.js';
+import type { Graphs } from '../verdicts/repositories.js';
 import { findSyncHistories, findSyncsAround, syncOf } from '../verdicts/syncs.js';
 import { Remembered, Standings } from './standings.js';
 
@@ -30,6 +31,8 @@ export interface GateMeans {
   policy: () => Promise<PolicyVersion>;
   git: GitAnswers | undefined;
   people: People;
+  /** Shared with whoever else judges by them; its own unless told. */
+  graphs?: Graphs;
 }
 
 interface SyncNow {
@@ -51,7 +54,7 @@ export class AdmissionJudge {
 
   constructor(means: GateMeans) {
     this.#means = means;
-    this.#standings = new Standings(means.git, REMEMBER_MS);
+    this.#standings = new Standings(means.git, REMEMBER_MS, means.graphs);
   }
 
   async judge(asked: AdmissionSubject, clusterID: number): Promise<Verdict> {

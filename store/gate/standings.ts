@@ -27,13 +27,14 @@ interface Standing {
  */
 export class Standings {
   readonly #git: GitAnswers | undefined;
-  readonly #graphs = new Graphs();
+  readonly #graphs: Graphs;
   readonly #standings: Remembered<Standing>;
   readonly #tickets: Remembered<ChangeTicket[]>;
 
   /** @param rememberMs for how long an answer counts; 0: not at all */
-  constructor(git: GitAnswers | undefined, rememberMs: number) {
+  constructor(git: GitAnswers | undefined, rememberMs: number, graphs = new Graphs()) {
     this.#git = git;
+    this.#graphs = graphs;
     this.#standings = new Remembered(rememberMs);
     this.#tickets = new Remembered(rememberMs);
   }

@@ -41,7 +41,7 @@ export async function verifyCommits(
   now: number,
 ): Promise<Verdict> {
   const policy = inEnvironment(await means.policy(), place);
-  const standings = new Standings(means.git, 0);
+  const standings = new Standings(means.git, 0, means.graphs);
   const client = await means.pool.connect();
   try {
     const sources = [];

@@ -31,13 +31,13 @@ export async function* testPolicy(
   clusters: ReadonlyArray<{ id: number; name: string }>,
   window: { since: string; until: string | undefined },
   policy: PolicyVersion,
-  means: { git: GitAnswers | undefined; people: People },
+  means: { git: GitAnswers | undefined; people: People; graphs?: Graphs },
 ): AsyncGenerator<PolicyTestLine> {
   const bench: Bench = {
     policy,
     git: means.git,
     people: means.people,
-    graphs: new Graphs(),
+    graphs: means.graphs ?? new Graphs(),
     bodyCache: new BodyCache(new ParsedValues(BODY_CACHE_BYTES)),
   };
   const transitions = new Map<string, { before: string; after: string; count: number }>();
