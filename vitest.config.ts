@@ -11,6 +11,8 @@ export default defineConfig({
     isolate: false,
     // One more than CI's cores: many tests wait for what takes time by itself, such as leases, restarts and retries.
     maxWorkers: 3,
+    // Tests leave much garbage behind at once: looking for it less often takes a tenth of their CPU away.
+    execArgv: ['--max-semi-space-size=64'],
     // Only ceilings: a machine that is busy with other things takes its time.
     testTimeout: 60_000,
     hookTimeout: 120_000,
