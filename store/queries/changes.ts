@@ -2,6 +2,7 @@ import { type Kysely, type RawBuilder, type SqlBool, sql } from 'kysely';
 import { millisOfID } from '../../core/identity.js';
 import type { VerdictName } from '../../core/verdict/verdict.js';
 import type { EventClass } from '../../core/vocabulary.js';
+import { prepared } from '../prepared.js';
 import type { Database } from '../schema.js';
 import {
   type ChangeFilter,
@@ -265,16 +266,16 @@ export async function findChangesAfter(
   const rows = await findChangeRows(
     db,
     sql`select c.* from changes c where ${sql.join(conditions, sql` and `)} order by c.seq limit ${limit}`,
-    false,
+    true,
   );
   return rows.sort((a, b) => Number(BigInt(a.seq) - BigInt(b.seq)));
 }
 
 /** The newest place in a cluster's order of commit. */
 export async function findLastSeq(db: Kysely<Database>, clusterID: number): Promise<string> {
-  const { rows } = await sql<{
-    seq: string;
-  }>`select seq from changes where cluster_id = ${clusterID} order by seq desc limit 1`.execute(db);
+  const { rows } = await prepared(
+    sql<{ seq: string }>`select seq from changes where cluster_id = ${clusterID} order by seq desc limit 1`,
+  ).execute(db);
   return rows[0]?.seq ?? '0';
 }
 
