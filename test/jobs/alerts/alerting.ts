@@ -52,7 +52,6 @@ export class Alerting {
 
   async run(job: Job, now = SOON): Promise<number> {
     const client = await this.#pool.connect();
-    client.on('error', () => undefined);
     const log = (fields: object, message: string) => {
       this.logged += `${message} ${JSON.stringify(fields)}\n`;
     };
