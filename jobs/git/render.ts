@@ -45,8 +45,8 @@ export class Manifests {
   readonly #redaction: ManifestRedaction;
   readonly #programs: RenderPrograms;
   readonly #pool: Pool | undefined;
-  /** One that is asked for all the time may be half of them: a chart takes a program seconds. */
-  readonly #trees = new ParsedValues<RenderedManifests>(KEPT_TREES, 1 / 2);
+  /** One alone may take all of it: it is asked for once for each of its objects, and a chart takes a program seconds. */
+  readonly #trees = new ParsedValues<RenderedManifests>(KEPT_TREES, 1);
   readonly #rendering = new Map<string, Promise<RenderedManifests>>();
   readonly #files = new ParsedValues<JsonObject[]>(KEPT_FILES);
 
