@@ -105,6 +105,6 @@ export interface ApiDeps {
   /** Undefined where nothing is archived, or this process has no access to the archive. */
   archive: ApiArchive | undefined;
   spoolStatus: (() => { bytes: number }) | undefined;
-  /** Called when sources, their credentials or what is to be read of them have changed. */
-  sourcesChanged(): void;
+  /** Called when sources, their credentials or what is to be read of them have changed. Resolves once this process goes by it. */
+  sourcesChanged(): Promise<void>;
 }

@@ -148,9 +148,9 @@ export async function start(
       loadedSeconds: config.retention.loadedSeconds,
     },
     spoolStatus: ingest?.spoolStatus,
-    sourcesChanged: () => {
-      void ingest?.webhook.registry.refresh();
+    sourcesChanged: async () => {
       void ingest?.s3.poke();
+      await ingest?.webhook.registry.reread();
     },
   };
   const parts = {

@@ -120,7 +120,7 @@ export function backfillRoutes({ server, deps, auth }: Api): void {
           `"${name}" is ${source.disabled ? 'disabled' : 'no s3 source'}`,
         );
       const { id, resumed } = await startBackfill(deps.db, source, { since, until });
-      deps.sourcesChanged();
+      await deps.sourcesChanged();
       return reply.code(resumed ? 200 : 201).send(await find(id));
     },
   );

@@ -27,7 +27,7 @@ export async function addS3Source(deps: ApiDeps, source: NewS3Source): Promise<v
   } finally {
     client.release();
   }
-  deps.sourcesChanged();
+  await deps.sourcesChanged();
 }
 
 export function s3SourceRoutes({ server, deps, auth }: Api): void {

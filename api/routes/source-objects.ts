@@ -117,7 +117,7 @@ export function sourceObjectRoutes({ server, deps, auth }: Api): void {
     },
     async ({ params }) => {
       const objects = await retrySourceObjects(deps.db, await ids(params.name));
-      deps.sourcesChanged();
+      await deps.sourcesChanged();
       return { objects };
     },
   );

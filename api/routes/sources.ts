@@ -172,7 +172,7 @@ export function sourceRoutes({ server, deps, auth }: Api): void {
       } finally {
         client.release();
       }
-      deps.sourcesChanged();
+      await deps.sourcesChanged();
       return reply.code(201).send({ source: sourceItem(await find(body.name)), kubeconfig, ...secret });
     },
   );
@@ -205,7 +205,7 @@ export function sourceRoutes({ server, deps, auth }: Api): void {
       const kind = body.kind ?? 'token';
       const { sha256, kubeconfig, ...secret } = await issue(row.name, kind);
       await rotateCredential(deps.db, row.id, { kind, sha256 }, body.overlapSeconds ?? 86_400);
-      deps.sourcesChanged();
+      await deps.sourcesChanged();
       return { source: sourceItem(await find(row.name)), kubeconfig, ...secret };
     },
   );
@@ -223,7 +223,7 @@ export function sourceRoutes({ server, deps, auth }: Api): void {
     },
     async ({ params }) => {
       await disableSource(deps.db, (await find(params.name)).id);
-      deps.sourcesChanged();
+      await deps.sourcesChanged();
       return sourceItem(await find(params.name));
     },
   );

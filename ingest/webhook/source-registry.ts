@@ -63,6 +63,12 @@ export class SourceRegistry {
     return this.#refreshing;
   }
 
+  /** Reads the sources once more, by a query that begins after this call: a credential that was just revoked lets nobody in. */
+  async reread(): Promise<void> {
+    await this.#refreshing;
+    await this.refresh();
+  }
+
   /**
    * Resolves once the sources were read by a query that began after this call. A credential made a moment ago must be let in:
    * the apiserver drops a batch that is refused with 401.

@@ -81,7 +81,7 @@ beforeAll(async () => {
     archive: undefined,
     spoolStatus: undefined,
     hookSecrets: () => NO_HOOK_SECRETS,
-    sourcesChanged: () => undefined,
+    sourcesChanged: () => Promise.resolve(),
   });
 }, 120_000);
 afterAll(async () => {
