@@ -9,24 +9,30 @@ const TABLES = [
   ...['links', 'verdicts', 'current_verdicts', 'syncs', 'managed_objects'],
 ];
 
-/** The clusters that have many changes, and hardly any by Postgres' statistics: new ones in a large ledger. */
-export async function findUnknownClusters(
+/** What Postgres' statistics know of a cluster: that it has many changes, that it has few, or that wrongly. */
+export type Standing = 'known' | 'small' | 'unknown';
+
+/** How these clusters stand, by id. One that is unknown has many changes: it is new in a large ledger. */
+export async function findStandings(
   client: ClientBase,
   clusterIDs: readonly number[],
-): Promise<number[]> {
-  const unknown: number[] = [];
+): Promise<Map<number, Standing>> {
+  const standings = new Map<number, Standing>();
   for (const clusterID of clusterIDs) {
     const of = `from changes where cluster_id = ${Math.trunc(clusterID)}`;
     const plan = await client.query<{ 'QUERY PLAN': Array<{ Plan: { 'Plan Rows': number } }> }>(
       `explain (format json) select ${of}`,
     );
-    if (plan.rows[0]!['QUERY PLAN'][0]!.Plan['Plan Rows'] >= HARDLY_ANY) continue;
+    if (plan.rows[0]!['QUERY PLAN'][0]!.Plan['Plan Rows'] >= HARDLY_ANY) {
+      standings.set(clusterID, 'known');
+      continue;
+    }
     const { rows } = await client.query<{ many: boolean }>(
       `select exists (select ${of} offset ${MANY - 1} limit 1) as many`,
     );
-    if (rows[0]!.many) unknown.push(clusterID);
+    standings.set(clusterID, rows[0]!.many ? 'unknown' : 'small');
   }
-  return unknown;
+  return standings;
 }
 
 /** Has Postgres look at what holds rows of these clusters. Locks out nobody. */
