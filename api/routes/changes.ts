@@ -3,13 +3,13 @@ import { Type } from 'typebox';
 import { COMPLETENESS_VERDICTS } from '../../core/completeness/counters.js';
 import { WhochangedError } from '../../core/errors.js';
 import { formatMicros } from '../../core/timestamp.js';
+import { onlyAttempts } from '../../store/queries/attempts.js';
 import { findClusters } from '../../store/queries/change-filter.js';
 import {
   type ChangeQuestion,
   findChanges,
   findChangesAfter,
   findLastSeq,
-  onlyAttempts,
   statementsOf,
 } from '../../store/queries/changes.js';
 import { findListCompleteness } from '../../store/queries/completeness.js';

@@ -1,7 +1,7 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely';
 import type { Database } from '../schema.js';
+import { attemptConditions, attemptsOf, canBeAttempt, isLastStage, onlyAttempts } from './attempts.js';
 import { type ChangeFilter, changeConditions, findClusters, resolveFilter } from './change-filter.js';
-import { attemptConditions, attemptsOf, canBeAttempt, isLastStage, onlyAttempts } from './changes.js';
 
 /** Widths that a person can read off an axis, in seconds: from a second to four weeks. */
 const WIDTHS = [
