@@ -26,7 +26,10 @@ interface Event {
   requestReceivedTimestamp: string;
 }
 
+const traffic = new Traffic();
 const read = (lines: string[]) => lines.map((line) => JSON.parse(line) as Event);
+const AUDIT_ID = /"auditID":"([^"]+)"/;
+const RECEIVED = /"requestReceivedTimestamp":"([^"]+)"/;
 const recorded = gunzipSync(readFileSync(join(FOLDER, 'recording.ndjson.gz')))
   .toString('utf8')
   .trim()
@@ -43,28 +46,30 @@ function shares(events: Event[], say: (event: Event) => unknown): Map<string, nu
 }
 
 it('gives the same bytes for the same number, and other requests on other objects, later, for another', () => {
-  const [three, again, four] = [new Traffic().session(3), new Traffic().session(3), new Traffic().session(4)];
-  expect(again).toEqual(three);
+  const [three, four] = [traffic.session(3), traffic.session(4)];
+  expect(new Traffic().session(3).join('\n') === three.join('\n')).toBe(true);
   expect(four).toHaveLength(three.length);
-  const ids = new Set(read(three).map(({ auditID }) => auditID));
-  expect(read(four).filter(({ auditID }) => ids.has(auditID))).toEqual([]);
-  const times = (lines: string[]) => read(lines).map((event) => event.requestReceivedTimestamp);
-  const [last, first] = [times(three).sort().at(-1)!, times(four).sort()[0]!];
+  // Without parsing megabytes once for each question.
+  const all = (lines: string[], field: RegExp) => lines.map((line) => field.exec(line)![1]!);
+  const ids = new Set(all(three, AUDIT_ID));
+  expect(all(four, AUDIT_ID).filter((id) => ids.has(id))).toEqual([]);
+  const [last, first] = [all(three, RECEIVED).sort().at(-1)!, all(four, RECEIVED).sort()[0]!];
   expect(last < first).toBe(true);
-  expect(three.join('\n')).not.toContain('shop-4');
-  expect(four.join('\n')).not.toContain('shop-3');
+  expect(three.some((line) => line.includes('shop-4'))).toBe(false);
+  expect(four.some((line) => line.includes('shop-3'))).toBe(false);
 
-  const bodies = [...new Traffic().batches([3, 4])];
+  const bodies = [...traffic.batches([3, 4])];
   expect(bodies.slice(0, -1).every(({ events }) => events === 400)).toBe(true);
-  const posted = bodies.flatMap(({ body }) => (JSON.parse(body) as { items: Event[] }).items);
-  expect(posted.map(({ auditID, stage }) => [auditID, stage])).toEqual(
-    [...read(three), ...read(four)].map(({ auditID, stage }) => [auditID, stage]),
-  );
+  const head = eventList([]).slice(0, -2);
+  const items = bodies.map(({ body }) => (body.startsWith(head) ? body.slice(head.length, -2) : body));
+  // Not shown where they differ: they are megabytes.
+  expect(items.join(',') === [...three, ...four].join(',')).toBe(true);
 });
 
 it('has the mix of the recorded cluster', () => {
   const original = read(recorded);
-  const generated = read(new Traffic().session(5));
+  const session = traffic.session(5);
+  const generated = read(session);
   // A handful of huge objects are left out.
   expect(original.length - generated.length).toBeLessThan(original.length / 500);
   const says: Array<(event: Event) => unknown> = [
@@ -84,7 +89,7 @@ it('has the mix of the recorded cluster', () => {
       expect(count - got.get(word)!, word).toBeLessThan(original.length / 500);
   }
   const sizes = (lines: string[]) => lines.map((line) => line.length).sort((a, b) => a - b);
-  const [before, after] = [sizes(recorded), sizes(new Traffic().session(5))];
+  const [before, after] = [sizes(recorded), sizes(session)];
   for (const share of [0.1, 0.5, 0.9, 0.99]) {
     const [wanted, got] = [before, after].map((list) => list[Math.floor(list.length * share)]!);
     expect(Math.abs(got! / wanted! - 1), `size at ${share}`).toBeLessThan(0.05);
@@ -116,8 +121,8 @@ it('is told by the ledger as who did what in the recorded cluster, moved to its 
   }));
   const since = Date.parse(times[0]!.started_at);
   const until = since + seconds * 1000;
-  const lines = new Traffic().session(n).filter((line) => {
-    const at = Date.parse((JSON.parse(line) as Event).requestReceivedTimestamp);
+  const lines = traffic.session(n).filter((line) => {
+    const at = Date.parse(RECEIVED.exec(line)![1]!);
     return at >= since && at < until;
   });
   expect(lines.length).toBeGreaterThan(300);
