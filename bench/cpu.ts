@@ -4,9 +4,11 @@ import { join } from 'node:path';
 /** USER_HZ, which Linux has fixed for what it shows in /proc. */
 const TICKS = 100;
 
-function ticksOf(stat: string): number {
+/** Ticks that a process or thread has used; `withEnded`: and its children that have ended. */
+function ticksOf(stat: string, withEnded = false): number {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return Number(fields[11]) + Number(fields[12]);
+  const own = Number(fields[11]) + Number(fields[12]);
+  return withEnded ? own + Number(fields[13]) + Number(fields[14]) : own;
 }
 
 /** Seconds of CPU that a process's main thread and its others have used, and those of a Postgres's backends. */
@@ -30,7 +32,8 @@ export function readCpu(pid: number, folder: string): CpuSeconds {
     try {
       const stat = readFileSync(`/proc/${entry}/stat`, 'utf8');
       const parent = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1];
-      if (entry === postmaster || parent === postmaster) cpu.postgres += ticksOf(stat) / TICKS;
+      if (entry === postmaster || parent === postmaster)
+        cpu.postgres += ticksOf(stat, entry === postmaster) / TICKS;
     } catch {
       // It has ended meanwhile.
     }

@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 /**
- * `npm run bench -- [sessions]`
- * Measures ingest with both mixes of traffic and puts the figures into docs/performance.md, between its marks.
+ * `npm run bench -- [sessions] [lean|full]`
+ * Measures ingest with both mixes of traffic, or the one named, and puts the figures into docs/performance.md, between its marks.
  */
 const sessions = process.argv[2] ?? '20';
+const mixes = (['lean', 'full'] as const).filter((mix) => mix === (process.argv[3] ?? mix));
 const DOCUMENT = join(import.meta.dirname, '../docs/performance.md');
 const run = promisify(execFile);
 
@@ -21,7 +22,7 @@ async function measure(mix: 'lean' | 'full'): Promise<string> {
 }
 
 let document = await readFile(DOCUMENT, 'utf8');
-for (const mix of ['lean', 'full'] as const) {
+for (const mix of mixes) {
   const figures = await measure(mix);
   console.log(`${mix}\n${figures}`);
   const block = new RegExp(`(<!-- figures: ${mix} -->)[^]*?(<!-- end -->)`);
