@@ -118,6 +118,8 @@ interface Took {
 async function run(name: string): Promise<Took> {
   const postgres = () => readCpu(process.pid, folder).postgres;
   const [started, cpu, database] = [performance.now(), process.cpuUsage(), postgres()];
+  // As the runner does (jobs/runner.ts).
+  if (jobs[name]!.forAnyCluster) await client.query('set plan_cache_mode = force_generic_plan');
   const result = await jobs[name]!.runOnce({
     client,
     now: () => new Date(made.until / 1000 + 3_600_000),
