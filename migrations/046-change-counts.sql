@@ -8,33 +8,13 @@ create table change_counts (
   primary key (cluster_id, hour)
 ) with (fillfactor = 50);              -- the current hour's row is updated with every append, in place
 
--- `added` and `removed` are what a statement leaves behind. Hours in order: two transactions never wait for each other's.
-create function count_added_changes() returns trigger language plpgsql as $$
+-- `touched` are the rows that a statement put there, to be counted, or took away. Hours in order: two transactions never wait for
+-- each other's.
+create function count_changes() returns trigger language plpgsql as $$
 begin
   insert into change_counts as k (cluster_id, hour, count)
-  select cluster_id, date_bin('1 hour', at, '2001-01-01T00:00:00Z') as hour, count(*)
-    from added where class in ('change', 'access') group by 1, 2 order by 1, 2
-      on conflict (cluster_id, hour) do update set count = k.count + excluded.count;
-  return null;
-end $$;
-
-create function count_removed_changes() returns trigger language plpgsql as $$
-begin
-  insert into change_counts as k (cluster_id, hour, count)
-  select cluster_id, date_bin('1 hour', at, '2001-01-01T00:00:00Z') as hour, -count(*)
-    from removed where class in ('change', 'access') group by 1, 2 order by 1, 2
-      on conflict (cluster_id, hour) do update set count = k.count + excluded.count;
-  return null;
-end $$;
-
-create function count_altered_changes() returns trigger language plpgsql as $$
-begin
-  insert into change_counts as k (cluster_id, hour, count)
-  select cluster_id, hour, sum(n)
-    from (select cluster_id, date_bin('1 hour', at, '2001-01-01T00:00:00Z') as hour, 1 as n from added where class in ('change', 'access')
-          union all
-          select cluster_id, date_bin('1 hour', at, '2001-01-01T00:00:00Z'), -1 from removed where class in ('change', 'access')) d
-   group by 1, 2 having sum(n) <> 0 order by 1, 2
+  select cluster_id, date_bin('1 hour', at, '2001-01-01T00:00:00Z') as hour, tg_argv[0]::integer * count(*)
+    from touched where class in ('change', 'access') group by 1, 2 order by 1, 2
       on conflict (cluster_id, hour) do update set count = k.count + excluded.count;
   return null;
 end $$;
@@ -43,9 +23,11 @@ insert into change_counts (cluster_id, hour, count)
 select cluster_id, date_bin('1 hour', at, '2001-01-01T00:00:00Z'), count(*)
   from changes where class in ('change', 'access') group by 1, 2;
 
-create trigger count_added after insert on changes
-  referencing new table as added for each statement execute function count_added_changes();
-create trigger count_removed after delete on changes
-  referencing old table as removed for each statement execute function count_removed_changes();
-create trigger count_altered after update on changes
-  referencing old table as removed new table as added for each statement execute function count_altered_changes();
+create trigger count_inserted after insert on changes
+  referencing new table as touched for each statement execute function count_changes('1');
+create trigger count_deleted after delete on changes
+  referencing old table as touched for each statement execute function count_changes('-1');
+create trigger count_before_update after update on changes
+  referencing old table as touched for each statement execute function count_changes('-1');
+create trigger count_after_update after update on changes
+  referencing new table as touched for each statement execute function count_changes('1');
