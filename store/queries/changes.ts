@@ -22,7 +22,7 @@ import {
   tellChanges,
 } from './change-rows.js';
 import { type Keyset, type Page, pageOf } from './cursor.js';
-import { type Span, timeSteps } from './time-steps.js';
+import { findInSteps, type Span, timeSteps } from './time-steps.js';
 
 export interface ChangeQuestion {
   filter: ChangeFilter;
@@ -41,17 +41,14 @@ export async function findChanges(
 ): Promise<Page<ChangeRow>> {
   const { filter, after, ascending, limit } = question;
   const resolved = await resolveFilters(db, filter, clusters ?? (await findClusters(db, filter.clusters)));
-  const rows: ChangeRow[] = [];
-  for (const span of timeSteps(filter, after, ascending, Date.now())) {
-    const left = limit + 1 - rows.length;
+  const spans = timeSteps(filter, after, ascending, Date.now());
+  const rows = await findInSteps(spans, limit + 1, async (span, most) => {
     const found: ChangeRow[] = [];
     for (const one of resolved)
-      for (const selection of selectionsOf(inSpan(one, span), question, left))
+      for (const selection of selectionsOf(inSpan(one, span), question, most))
         found.push(...(await findRows(db, selection)));
-    found.sort(ascending ? (a, b) => newestFirst(b, a) : newestFirst);
-    rows.push(...found);
-    if (rows.length > limit) break;
-  }
+    return found.sort(ascending ? (a, b) => newestFirst(b, a) : newestFirst);
+  });
   return pageOf(rows, limit, (row) => ({ at: row.at, id: row.change_id }));
 }
 

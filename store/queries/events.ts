@@ -9,7 +9,7 @@ import type { Database, EventTable } from '../schema.js';
 import { findBodies } from './bodies.js';
 import { isOfClass, timeConditions } from './change-filter.js';
 import { type Keyset, type Page, pageOf } from './cursor.js';
-import { type Span, timeSteps } from './time-steps.js';
+import { findInSteps, timeSteps } from './time-steps.js';
 
 /** An event as stored, with its dictionary entries. */
 export interface EventRow extends EventTable {
@@ -79,18 +79,15 @@ export async function findEvents(
   if (filter.classes) conditions.push(isOfClass('e.class', filter.classes));
   if (filter.stage) conditions.push(sql`e.stage = ${filter.stage}::audit_stage`);
   if (after) conditions.push(sql`(e.at, e.digest) < (${after.at}::timestamptz, decode(${after.id}, 'hex'))`);
-  const keysIn = (span: Span, most: number) => sql<{ at: string; digest: Buffer; source_id: number }>`
-    select e.at, e.digest, e.source_id from events e
-     where ${sql.join([...conditions, ...timeConditions(span, sql.ref('e.at'))], sql` and `)}
-     order by e.at desc, e.digest desc limit ${most}`;
-  const found = [];
-  if (filter.auditID !== undefined)
-    found.push(...(await prepared(keysIn(filter, limit + 1)).execute(db)).rows);
-  else
-    for (const span of timeSteps(filter, after, false, Date.now())) {
-      found.push(...(await keysIn(span, limit + 1 - found.length).execute(db)).rows);
-      if (found.length > limit) break;
-    }
+  const isKeyed = filter.auditID !== undefined;
+  const spans = isKeyed ? [filter] : timeSteps(filter, after, false, Date.now());
+  const found = await findInSteps(spans, limit + 1, async (span, most) => {
+    const keys = sql<{ at: string; digest: Buffer; source_id: number }>`
+      select e.at, e.digest, e.source_id from events e
+       where ${sql.join([...conditions, ...timeConditions(span, sql.ref('e.at'))], sql` and `)}
+       order by e.at desc, e.digest desc limit ${most}`;
+    return (await (isKeyed ? prepared(keys) : keys).execute(db)).rows;
+  });
   const { rows } = await prepared(sql<EventRow>`
     ${EVENT_SELECT}
       from unnest(${found.map((row) => row.at)}::timestamptz[], ${found.map((row) => row.digest)}::bytea[],

@@ -32,6 +32,20 @@ export function timeSteps(asked: Span, after: Keyset | undefined, ascending: boo
   return ascending ? steps : steps.reverse();
 }
 
+/** What is found in these spans, one after the other, until there are as many as asked for. */
+export async function findInSteps<T>(
+  spans: readonly Span[],
+  most: number,
+  find: (span: Span, most: number) => Promise<T[]>,
+): Promise<T[]> {
+  const found: T[] = [];
+  for (const span of spans) {
+    found.push(...(await find(span, most - found.length)));
+    if (found.length >= most) break;
+  }
+  return found;
+}
+
 function behind({ since, until }: Span, { at }: Keyset, ascending: boolean): Span {
   const place = Date.parse(at);
   if (ascending)
