@@ -3,7 +3,7 @@ import type { Pool } from 'pg';
 import { WhochangedError } from '../core/errors.js';
 import type { S3Archive } from '../store/archive/files.js';
 import { loadSegment } from '../store/archive/load-segment.js';
-import { askForSegments, ELSEWHERE, findSegments, type Segment } from '../store/archive/segments.js';
+import { askForSegments, findSegments, isElsewhere, type Segment } from '../store/archive/segments.js';
 
 /** The archive, for questions that reach into it. */
 export interface ApiArchive {
@@ -47,7 +47,7 @@ export class ArchiveLoader {
     const until = Date.now() + WAIT_MS;
     for (;;) {
       const found = await findSegments(this.#pool, 'id = any($1::bigint[])', [ids]);
-      const open = found.filter(({ state }) => ELSEWHERE.includes(state));
+      const open = found.filter(isElsewhere);
       if (open.length === 0) return found.some(({ state }) => state === 'loaded');
       this.#refuseTooMuch(open);
       for (const { id } of open) {

@@ -1,6 +1,6 @@
 import type { Pool } from 'pg';
 import type { EventClass } from '../../core/vocabulary.js';
-import { ELSEWHERE, findSegments, type Segment } from './segments.js';
+import { ELSEWHERE, findSegments, isElsewhere, type Segment } from './segments.js';
 
 /** What a question reaches: of these clusters, this time (RFC 3339, half-open) and these classes; undefined: all. */
 export interface Reach {
@@ -12,14 +12,16 @@ export interface Reach {
 
 type Queryable = Pick<Pool, 'query'>;
 
+const REACHED = `($1::integer[] is null or cluster_id = any($1)) and ($2::timestamptz is null or until > $2)
+      and ($3::timestamptz is null or since < $3) and ($4::event_class[] is null or classes && $4::event_class[])`;
+
+function valuesOf({ clusterIDs, since, until, classes }: Reach): unknown[] {
+  return [clusterIDs ?? null, since ?? null, until ?? null, classes ?? null];
+}
+
 /** Segments that a question about a time reaches. */
 export function findReached(client: Queryable, reach: Reach): Promise<Segment[]> {
-  return findSegments(
-    client as Pool,
-    `($1::integer[] is null or cluster_id = any($1)) and ($2::timestamptz is null or until > $2) and ($3::timestamptz is null or since < $3)
-      and ($4::event_class[] is null or classes && $4::event_class[])`,
-    [reach.clusterIDs ?? null, reach.since ?? null, reach.until ?? null, reach.classes ?? null],
-  );
+  return findSegments(client as Pool, REACHED, valuesOf(reach));
 }
 
 /** Segments that tell of an object: of its whole history. */
@@ -55,21 +57,19 @@ export function findSegmentsOfState(
 /** The end of the newest segment that isn't in the database now, of what a question reaches. */
 export async function findArchivedUntil(client: Queryable, reach: Reach): Promise<string | undefined> {
   const { rows } = await client.query<{ until: string | null }>(
-    `select max(until) as until from archive_segments
-      where state in ('archived', 'loading', 'dropping') and ($1::integer[] is null or cluster_id = any($1))
-        and ($2::timestamptz is null or until > $2) and ($3::timestamptz is null or since < $3)
-        and ($4::event_class[] is null or classes && $4::event_class[])`,
-    [reach.clusterIDs ?? null, reach.since ?? null, reach.until ?? null, reach.classes ?? null],
+    `select max(until) as until from archive_segments where ${REACHED} and state = any($5::text[])`,
+    [...valuesOf(reach), ELSEWHERE],
   );
   return rows[0]?.until ?? undefined;
 }
 
+async function findElsewhere(client: Queryable, reach: Reach): Promise<Segment[]> {
+  return (await findReached(client, reach)).filter(isElsewhere);
+}
+
 /** How many events lie in segments that a question reaches and that aren't in the database now. */
 export async function countUnread(client: Queryable, reach: Reach): Promise<number> {
-  const segments = await findReached(client, reach);
-  return segments
-    .filter(({ state }) => ELSEWHERE.includes(state))
-    .reduce((sum, { events }) => sum + events, 0);
+  return (await findElsewhere(client, reach)).reduce((sum, { events }) => sum + events, 0);
 }
 
 /** What of a question lies in the archive now: of which classes, and from when on nothing does. Undefined: nothing. */
@@ -77,7 +77,7 @@ export async function findUnread(
   client: Queryable,
   reach: Reach,
 ): Promise<{ before: string; classes: EventClass[] } | undefined> {
-  const segments = (await findReached(client, reach)).filter(({ state }) => ELSEWHERE.includes(state));
+  const segments = await findElsewhere(client, reach);
   const before = segments
     .map(({ until }) => until)
     .sort()

@@ -3,7 +3,7 @@ import { WhochangedError } from '../../core/errors.js';
 import type { ArchiveReader } from './files.js';
 import { findReached, type Reach } from './find-reached.js';
 import { loadSegment } from './load-segment.js';
-import { askForSegments, ELSEWHERE } from './segments.js';
+import { askForSegments, isElsewhere } from './segments.js';
 
 /** The archive, for a job that asks about the past. */
 export interface JobArchive {
@@ -22,7 +22,7 @@ export async function loadReached(client: ClientBase, archive: JobArchive, reach
   const segments = await findReached(client, reach);
   const ids = segments.map(({ id }) => id);
   await askForSegments(client, ids, archive.loadedSeconds);
-  const elsewhere = segments.filter(({ state }) => ELSEWHERE.includes(state));
+  const elsewhere = segments.filter(isElsewhere);
   const events = elsewhere.reduce((sum, segment) => sum + segment.events, 0);
   if (events > archive.loadMaxEvents)
     throw new WhochangedError(

@@ -7,6 +7,10 @@ export type SegmentState = 'written' | 'verified' | 'dropping' | 'archived' | 'l
 /** In them, rows are not all in the database. */
 export const ELSEWHERE: readonly SegmentState[] = ['archived', 'loading', 'dropping'];
 
+export function isElsewhere({ state }: Pick<Segment, 'state'>): boolean {
+  return ELSEWHERE.includes(state);
+}
+
 /** One file of a segment, as it was written. */
 export interface SegmentFile {
   rows: number;
