@@ -39,8 +39,7 @@ export function findRetention(
   return membersOf(
     pool,
     db,
-    sql<Row>`
-    select * from (
+    sql`
       select 'policy-' || p.version as id, p.applied_at as at, '' as cluster, '' as object, '' as actor, 'policy followed' as what,
              case when p.policy = '' then 'nothing leaves the database' else 'leaves the database for the archive: ' || p.policy end
                || coalesce(', until ' || ${text('n.applied_at')}, '') as summary,
@@ -60,8 +59,7 @@ export function findRetention(
              'legal hold', h.reason || coalesce('; released ' || ${text('h.released_at')} || ': ' || h.release_reason, ''), false
         from legal_holds h left join clusters k on k.id = h.cluster_id
        where (h.cluster_id is null or ${wanted}) and h.created_at < ${end} and (h.released_at is null or h.released_at >= ${begin})
-      union all ${erased(begin, end)} and ${wanted}) q
-     order by at desc, id desc`,
+      union all ${erased(begin, end)} and ${wanted}`,
   );
 }
 
@@ -79,8 +77,7 @@ export function findProtection(
   return membersOf(
     pool,
     db,
-    sql<Row>`
-    select * from (
+    sql`
       select 'checkpoint-' || c.size || '-' || (extract(epoch from c.signed_at) * 1000000)::bigint as id, c.signed_at as at,
              '' as cluster, '' as object, '' as actor,
              case when c.locked_until is not null then 'checkpoint copied and locked'
@@ -89,16 +86,16 @@ export function findProtection(
                || coalesce(', locked until ' || ${text('c.locked_until')}, '') || coalesce(', copy failed: ' || c.copy_error, '') as summary,
              c.copy_error is not null and c.copied_at is null as exception
         from log_checkpoints c where c.signed_at >= ${begin} and c.signed_at < ${end}
-      union all ${erased(begin, end)}) q
-     order by at desc, id desc`,
+      union all ${erased(begin, end)}`,
   );
 }
 
 async function* membersOf(
   pool: Pick<Pool, 'connect'>,
   db: Kysely<Database>,
-  statement: RawBuilder<Row>,
+  rows: RawBuilder<unknown>,
 ): AsyncGenerator<PopulationMember> {
-  for await (const { what, ...row } of streamRows(pool, db, [statement]))
+  const newestFirst = sql<Row>`select * from (${rows}) q order by at desc, id desc`;
+  for await (const { what, ...row } of streamRows(pool, db, [newestFirst]))
     yield { what, row: { ...row, namespace: '', summary: `${what}: ${row.summary}` } };
 }
