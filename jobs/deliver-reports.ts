@@ -2,6 +2,7 @@ import type { ClientBase } from 'pg';
 import { signedHeaders } from '../core/alerts/payload.js';
 import { classesOf } from '../core/report/controls.js';
 import { endedPeriods, type ReportDelivery } from '../core/report/delivery.js';
+import { REPORT_FILES } from '../core/report/formats.js';
 import { completenessStatement } from '../core/report/report.js';
 import { type JobArchive, loadReached } from '../store/archive/load-reached.js';
 import { checkQuestion, makeReport } from '../store/queries/report.js';
@@ -21,7 +22,7 @@ import { storeOn } from '../store/tenant.js';
 import { post } from './alerts/send.js';
 import { type CredentialPlaces, readReference } from './credentials.js';
 import type { Job } from './job.js';
-import { REPORT_FILES, reportFile } from './report-files.js';
+import { reportFile } from './report-files.js';
 import type { ReportMetrics } from './report-metrics.js';
 
 /** Verdicts wait for late evidence; a period that has just ended is given this long. */

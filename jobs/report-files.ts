@@ -1,4 +1,4 @@
-import type { DeliveredFormat } from '../core/report/delivery.js';
+import type { ReportFormat } from '../core/report/formats.js';
 import { reportHtml } from '../core/report/html.js';
 import { reportLines } from '../core/report/ndjson.js';
 import { oscalResults } from '../core/report/oscal.js';
@@ -8,17 +8,6 @@ import { reportProofs } from '../store/log/report-proofs.js';
 import { populationLines } from '../store/queries/population-lines.js';
 import type { Store } from '../store/tenant.js';
 
-/** How a report's file is called behind the dot, and its media type. */
-export const REPORT_FILES: Record<DeliveredFormat, { extension: string; type: string }> = {
-  html: { extension: 'html', type: 'text/html; charset=utf-8' },
-  json: { extension: 'json', type: 'application/json' },
-  ndjson: { extension: 'ndjson', type: 'application/x-ndjson' },
-  csv: { extension: 'csv', type: 'text/csv; charset=utf-8' },
-  oscal: { extension: 'oscal.json', type: 'application/json' },
-  ocsf: { extension: 'ocsf.ndjson', type: 'application/x-ndjson' },
-  proofs: { extension: 'proofs.tar', type: 'application/x-tar' },
-};
-
 /**
  * A report as a file, piece by piece: populations are of any length.
  * @param made when, RFC 3339, and by which version of this program
@@ -27,7 +16,7 @@ export const REPORT_FILES: Record<DeliveredFormat, { extension: string; type: st
 export async function* reportFile(
   store: Store,
   report: Report,
-  format: DeliveredFormat,
+  format: ReportFormat,
   made: { generatedAt: string; version: string },
 ): AsyncGenerator<string | Uint8Array> {
   const { generatedAt, version } = made;

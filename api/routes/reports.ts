@@ -3,6 +3,7 @@ import { type Static, Type } from 'typebox';
 import { includesRole, unboundedRole } from '../../core/access/grants.js';
 import { WhochangedError } from '../../core/errors.js';
 import { CONTROLS, type Control, findControl, isOfChanges, isProvable } from '../../core/report/controls.js';
+import { REPORT_FILES, REPORT_FORMATS, type ReportFormat } from '../../core/report/formats.js';
 import { reportHtml } from '../../core/report/html.js';
 import { reportLines } from '../../core/report/ndjson.js';
 import { oscalResults } from '../../core/report/oscal.js';
@@ -16,16 +17,8 @@ import { words } from '../change-schema.js';
 import { listOf, many } from '../list-query.js';
 import { readTime } from '../times.js';
 
-const FORMATS = ['json', 'html', 'ndjson', 'csv', 'oscal', 'ocsf', 'proofs'] as const;
-const TYPES = {
-  json: 'application/json',
-  html: 'text/html; charset=utf-8',
-  ndjson: 'application/x-ndjson',
-  csv: 'text/csv; charset=utf-8',
-  oscal: 'application/json',
-  ocsf: 'application/x-ndjson',
-  proofs: 'application/x-ndjson',
-};
+/** Proofs come as lines, from which whoever asks makes the archive. */
+const typeOf = (format: ReportFormat) => REPORT_FILES[format === 'proofs' ? 'ndjson' : format].type;
 
 const Query = Type.Object({
   cluster: many(Type.String()),
@@ -34,7 +27,7 @@ const Query = Type.Object({
   until: Type.String({ description: 'not included' }),
   seed: Type.Optional(Type.String({ maxLength: 200, description: 'of the sample; default: the period' })),
   sample: Type.Optional(Type.Integer({ minimum: 0, maximum: 1000, default: 25 })),
-  format: Type.Optional(words(FORMATS)),
+  format: Type.Optional(words(REPORT_FORMATS)),
 });
 
 const ControlSchema = Type.Object({
@@ -94,7 +87,7 @@ export function reportRoutes({ server, deps, auth }: Api): void {
           `format: the rows of ${control.id} are of the ledger itself, and have no places in the proof log`,
           { hint: 'choose html, json, ndjson, csv or oscal' },
         );
-      reply.type(TYPES[format]);
+      reply.type(typeOf(format));
       if (format === 'csv' || format === 'ocsf') {
         await checkQuestion(deps.db, question);
         return reply.send(Readable.from(populationLines(deps, question, format, deps.version)));

@@ -2,12 +2,10 @@ import { isAllowedURL } from '../alerts/read-receiver.js';
 import { isReference } from '../alerts/receiver.js';
 import { type PolicyProblem, Shape } from '../verdict/policy-shape.js';
 import { CONTROLS, type Control, findControl, isOfChanges, isProvable } from './controls.js';
+import { REPORT_FORMATS, type ReportFormat } from './formats.js';
 
 export const PERIODS = ['day', 'week', 'month', 'quarter'] as const;
 export type Period = (typeof PERIODS)[number];
-
-export const DELIVERED_FORMATS = ['html', 'json', 'ndjson', 'csv', 'oscal', 'ocsf', 'proofs'] as const;
-export type DeliveredFormat = (typeof DELIVERED_FORMATS)[number];
 
 /** A report that is made again after each period, as the file of deliveries names it. */
 export interface ReportDelivery {
@@ -16,7 +14,7 @@ export interface ReportDelivery {
   every: Period;
   clusters: string[];
   environments: string[];
-  formats: DeliveredFormat[];
+  formats: ReportFormat[];
   /** `s3://BUCKET/PREFIX/`, with the settings of store/s3-place.ts. */
   to: string | undefined;
   /** Told of each report; the secret is a reference (`env:`, `file:`). */
@@ -61,12 +59,12 @@ function readDelivery(shape: Shape, names: Set<string>): ReportDelivery {
   if (control && control.population !== 'changes' && environments.length > 0)
     shape.problem('environments', 'are not what this control is about', 'none', 'clusters: [prod]');
   const formats = shape.texts('formats', { required: true, example: '[html, csv]' });
-  const unknown = formats.find((one) => !(DELIVERED_FORMATS as readonly string[]).includes(one));
+  const unknown = formats.find((one) => !(REPORT_FORMATS as readonly string[]).includes(one));
   if (unknown !== undefined)
     shape.problem(
       'formats',
       'holds one that there is not',
-      DELIVERED_FORMATS.join(', '),
+      REPORT_FORMATS.join(', '),
       'formats: [html, csv]',
     );
   if (control && !isOfChanges(control.population) && formats.includes('ocsf'))
@@ -93,7 +91,7 @@ function readDelivery(shape: Shape, names: Set<string>): ReportDelivery {
     every: shape.oneOf('every', PERIODS, undefined),
     clusters: shape.texts('clusters', { example: '[prod]' }),
     environments,
-    formats: formats as DeliveredFormat[],
+    formats: formats as ReportFormat[],
     to,
     webhook,
   };

@@ -1,17 +1,17 @@
+import type { ReportFormat } from '../../core/report/formats.ts';
 import { TAR_END, tarFile } from '../../core/tar.ts';
 import { getBlob, type Query } from './api.ts';
 
-/** Forms in which a report can be had, with how its file is called behind the dot. */
-export const REPORT_FORMATS = {
-  html: { text: 'HTML', ending: 'html' },
-  csv: { text: 'CSV', ending: 'csv' },
-  json: { text: 'JSON', ending: 'json' },
-  ndjson: { text: 'NDJSON', ending: 'ndjson' },
-  oscal: { text: 'OSCAL', ending: 'oscal.json' },
-  ocsf: { text: 'OCSF', ending: 'ocsf.ndjson' },
-  proofs: { text: 'Proof bundle', ending: 'proofs.tar' },
-} as const;
-export type ReportFormat = keyof typeof REPORT_FORMATS;
+/** Forms in which a report can be had, by what they are called. */
+export const REPORT_FORMATS: Record<ReportFormat, string> = {
+  html: 'HTML',
+  csv: 'CSV',
+  json: 'JSON',
+  ndjson: 'NDJSON',
+  oscal: 'OSCAL',
+  ocsf: 'OCSF',
+  proofs: 'Proof bundle',
+};
 
 /** Gives what was made to the user as a file. */
 export function save(blob: Blob, name: string): void {
