@@ -27,10 +27,10 @@ export async function questionsOf(pool: Pool): Promise<Record<string, (i: number
   );
   const ids = await some('select change_id from changes tablesample system (1) order by random() limit 200');
   const eventIDs = await some(
-    `select (extract(epoch from at) * 1000000)::bigint || '-' || encode(digest, 'hex') || '-' || source_id from events tablesample system (0.2) order by random() limit 200`,
+    `select (extract(epoch from at) * 1000000)::bigint || '-' || encode(digest, 'hex') || '-' || source_id from event_rows tablesample system (0.2) order by random() limit 200`,
   );
   const auditIDs = await some(
-    'select audit_id from events tablesample system (0.2) order by random() limit 200',
+    'select id_text(audit_id) as audit_id from event_rows tablesample system (0.2) order by random() limit 200',
   );
   // What was filled in reaches into the future: it is asked as if now were when it ends.
   const [end] = await some(

@@ -8,9 +8,16 @@ const FUNCTIONS = `
   create function pg_temp.moved_id(id uuid, at timestamptz, k integer) returns uuid language sql immutable as $$
     select (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '8' ||
             substr(md5(id::text || k), 1, 3) || '8' || substr(md5(id::text || k), 4, 15))::uuid $$;
+  create function pg_temp.moved_text(id text, k integer) returns text language sql immutable as $$
+    select md5(id || k)::uuid::text $$;
   create function pg_temp.moved_digest(digest bytea, k integer) returns bytea language sql immutable as $$
     select sha256(digest || int4send(k)) $$;`;
 
+/** An auditID is text in `changes`, and bytes in `event_rows`. */
+const AUDIT_IDS: Record<string, string> = {
+  event_rows: 'id_bytes(pg_temp.moved_text(id_text(audit_id), %k))',
+  changes: 'pg_temp.moved_text(audit_id, %k)',
+};
 const MOVED: Record<string, string> = {
   at: `at + %k * interval '1 second' * ${STEP_SECONDS}`,
   stage_at: `stage_at + %k * interval '1 second' * ${STEP_SECONDS}`,
@@ -22,7 +29,6 @@ const MOVED: Record<string, string> = {
   resource_version: '(resource_version::bigint + %k * 100000000::bigint)::text',
   digest: 'pg_temp.moved_digest(digest, %k)',
   event_digest: 'pg_temp.moved_digest(event_digest, %k)',
-  audit_id: `audit_id || '-%k'`,
   request_id: `pg_temp.moved_id(request_id, at + %k * interval '1 second' * ${STEP_SECONDS}, %k)`,
   change_id: `pg_temp.moved_id(change_id, at + %k * interval '1 second' * ${STEP_SECONDS}, %k)`,
   trigger_change_id: `pg_temp.moved_id(trigger_change_id, trigger_at + %k * interval '1 second' * ${STEP_SECONDS}, %k)`,
@@ -47,12 +53,12 @@ export async function fillLedger(pool: Pool, events: number, say: (text: string)
   for (; month.toISOString() < last.rows[0].until; month.setUTCMonth(month.getUTCMonth() + 1)) {
     const from = `${month.toISOString().slice(0, 7)}-01`;
     const suffix = from.slice(0, 7).replace('-', '_');
-    for (const table of ['events', 'changes'])
+    for (const table of ['event_rows', 'changes'])
       await client.query(
         `create table if not exists ${table}_${suffix} partition of ${table} for values from ('${from}') to ('${from}'::timestamptz + interval '1 month')`,
       );
   }
-  for (const table of ['events', 'changes', 'attributions']) {
+  for (const table of ['event_rows', 'changes', 'attributions']) {
     const { rows } = await client.query<{ name: string }>(
       `select quote_ident(attname) as name from pg_attribute where attrelid = $1::regclass and attnum > 0 and not attisdropped order by attnum`,
       [table],
@@ -60,7 +66,9 @@ export async function fillLedger(pool: Pool, events: number, say: (text: string)
     const columns = rows.map((row) => row.name);
     await client.query(`create temp table base_${table} as select ${columns.join(', ')} from ${table}`);
     for (let k = 1; k <= copies; k++) {
-      const values = columns.map((name) => (MOVED[name] ?? name).replaceAll('%k', String(k)));
+      const values = columns.map((name) =>
+        (name === 'audit_id' ? AUDIT_IDS[table]! : (MOVED[name] ?? name)).replaceAll('%k', String(k)),
+      );
       await client.query(
         `insert into ${table} (${columns.join(', ')}) select ${values.join(', ')} from base_${table}`,
       );

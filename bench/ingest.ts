@@ -41,7 +41,8 @@ const TABLES = [
   'authorizations',
   'object_uids',
   'bodies',
-  'events',
+  'event_rows',
+  'event_contexts',
   'changes',
 ];
 

@@ -144,7 +144,7 @@ export class Ledger {
     }
     await appendDictionaries(client, clusterID, dictionaries, cache.entries);
     await cache.bodies.append(client, clusterID, bodies.stored);
-    await copyRows(client, 'events', EVENT_COLUMNS, rows);
+    await copyRows(client, 'event_rows', EVENT_COLUMNS, rows);
     await appendPending(client, 'event', clusterID, firstSeq, events.map(pendingRecord));
     await changes.copy();
     await appendOpenRequests(client, clusterID, openedRequests(events, known), closedRequests(events, known));

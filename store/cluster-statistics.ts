@@ -5,7 +5,7 @@ const MANY = 1000;
 const HARDLY_ANY = 100;
 /** What questions and jobs look into by cluster, besides partitions of events and changes. */
 const TABLES = [
-  ...['objects', 'object_uids', 'users', 'user_agents', 'bodies', 'attributions'],
+  ...['objects', 'object_uids', 'users', 'user_agents', 'event_contexts', 'bodies', 'attributions'],
   ...['links', 'verdicts', 'current_verdicts', 'syncs', 'managed_objects'],
 ];
 
@@ -39,7 +39,7 @@ export async function findStandings(
 export async function analyzeClusters(client: ClientBase, clusterIDs: readonly number[]): Promise<void> {
   const { rows } = await client.query<{ name: string }>(
     `select inhrelid::regclass::text as name from pg_inherits
-      where inhparent in ('events'::regclass, 'changes'::regclass)`,
+      where inhparent in ('event_rows'::regclass, 'changes'::regclass)`,
   );
   const tables = [...TABLES];
   for (const { name } of rows) {

@@ -1,6 +1,10 @@
 /** Microseconds from the Unix epoch to 2000-01-01, where Postgres counts from. */
 const POSTGRES_EPOCH = 946_684_800_000_000;
 const TEXT_OID = 25;
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+/** What no UTF-8 holds; two of them where one would make 16 bytes. */
+const MARK = Buffer.of(0xff);
+const TWO_MARKS = Buffer.of(0xff, 0xff);
 /** Up to this length a loop is faster than a call into Node. */
 const SHORT_TEXT = 64;
 
@@ -112,6 +116,20 @@ export class CopyFields {
       buffer[at++] = (hexDigit(value.charCodeAt(i)) << 4) | hexDigit(value.charCodeAt(i + 1));
     }
     this.length = at;
+  }
+
+  /** bytea as the SQL function `id_bytes` makes it: 16 bytes of a UUID's canonical text, else the text behind 0xff. */
+  id(value: string | undefined): void {
+    if (value === undefined) {
+      this.null();
+      return;
+    }
+    if (UUID.test(value)) {
+      this.uuid(value);
+      return;
+    }
+    const text = Buffer.from(value, 'utf8');
+    this.bytes(Buffer.concat([text.length === 15 ? TWO_MARKS : MARK, text]));
   }
 
   /** timestamptz from microseconds since the Unix epoch */

@@ -1,6 +1,6 @@
 import type { ClientBase } from 'pg';
 import { RecentSet } from '../core/recent.js';
-import type { Dictionaries } from './dictionaries.js';
+import type { ContextRow, Dictionaries } from './dictionaries.js';
 
 /** Of each kind, in each cluster. What is forgotten is inserted again, to no effect. */
 const RECENT_ENTRIES = 5000;
@@ -11,6 +11,7 @@ export class KnownEntries {
   readonly userAgents = new RecentSet<bigint>(RECENT_ENTRIES);
   readonly objects = new RecentSet<string>(RECENT_ENTRIES);
   readonly authorizations = new RecentSet<bigint>(RECENT_ENTRIES);
+  readonly contexts = new RecentSet<bigint>(RECENT_ENTRIES);
   /** Reference columns of rows whose entries are all there. */
   readonly references = new RecentSet<string>(RECENT_ENTRIES);
 
@@ -20,6 +21,7 @@ export class KnownEntries {
     confirm(this.userAgents, dictionaries.userAgents.keys());
     confirm(this.objects, dictionaries.objects.keys());
     confirm(this.authorizations, dictionaries.authorizations.keys());
+    confirm(this.contexts, dictionaries.contexts.keys());
     confirm(this.references, dictionaries.references.keys());
   }
 }
@@ -104,4 +106,39 @@ export async function appendDictionaries(
       ],
     });
   }
+  const contexts = [...dictionaries.contexts.values()].filter(({ id }) => !known.contexts.has(id));
+  if (contexts.length > 0) {
+    await client.query({
+      name: 'append-contexts',
+      text: `insert into event_contexts (cluster_id, id, api_version, level, verb, code, status, user_agent_id, authorization_id,
+               source_ips, ref_api_version, path, uri_rest, annotations, authentication_metadata)
+             select $1, c.id, c.api_version, c.level, c.verb, c.code, c.status, c.user_agent_id, c.authorization_id, c.source_ips,
+                    c.ref_api_version, c.path, c.uri_rest, c.annotations, c.authentication_metadata
+               from jsonb_to_recordset($2::jsonb) as c (id bigint, api_version text, level audit_level, verb text, code smallint,
+                 status jsonb, user_agent_id bigint, authorization_id bigint, source_ips text[], ref_api_version text, path text,
+                 uri_rest text, annotations jsonb, authentication_metadata jsonb)
+             on conflict do nothing`,
+      values: [clusterID, JSON.stringify(contexts.map(contextColumns))],
+    });
+  }
+}
+
+/** Ids as text: JSON's numbers may not be exact. */
+function contextColumns({ id, context, userAgentID, authorizationID }: ContextRow) {
+  return {
+    id: String(id),
+    api_version: context.apiVersion,
+    level: context.level,
+    verb: context.verb,
+    code: context.code,
+    status: context.status,
+    user_agent_id: userAgentID?.toString(),
+    authorization_id: authorizationID?.toString(),
+    source_ips: context.sourceIPs,
+    ref_api_version: context.refApiVersion,
+    path: context.path,
+    uri_rest: context.uriRest,
+    annotations: context.annotations,
+    authentication_metadata: context.authenticationMetadata,
+  };
 }

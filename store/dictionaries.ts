@@ -1,11 +1,9 @@
 import type { AuditEvent, UserInfo } from '../core/audit-event.js';
 import { canonicalJson } from '../core/canonical.js';
+import { contextText, type EventContext, takeApart } from '../core/event-context.js';
 import { dictionaryID, type ObjectKey, objectID, objectKey } from '../core/identity.js';
 import { RecentMap } from '../core/recent.js';
 import { parseUserAgent } from '../core/user-agent.js';
-
-export const DECISION = 'authorization.k8s.io/decision';
-export const REASON = 'authorization.k8s.io/reason';
 
 /** What is forgotten is computed again. A key is a whole user as text, so that many of them would be megabytes. */
 const RECENT_IDS = 4000;
@@ -15,7 +13,7 @@ export interface EntryIDs {
   user(user: UserInfo | undefined): bigint | undefined;
   userAgent(userAgent: string | undefined): bigint | undefined;
   object(key: ObjectKey): string;
-  authorization(annotations: Record<string, string> | undefined): bigint | undefined;
+  context(context: EventContext): bigint;
 }
 
 /** Computes the ids of dictionary entries, which depend on nothing but the entries' content. */
@@ -37,11 +35,14 @@ export class DictionaryIDs implements EntryIDs {
     return objectID(key);
   }
 
-  authorization(annotations: Record<string, string> | undefined): bigint | undefined {
-    const decision = annotations?.[DECISION];
-    const reason = annotations?.[REASON];
+  authorization({ decision, reason }: EventContext): bigint | undefined {
     if (decision === undefined && reason === undefined) return undefined;
     return this.#id(`z${decision ?? '\0'}\n${reason ?? '\0'}`);
+  }
+
+  context(context: EventContext): bigint {
+    const key = `c${JSON.stringify(context)}`;
+    return this.#ids.get(key) ?? this.#remember(key, dictionaryID(`c${contextText(context)}`));
   }
 
   #id(text: string): bigint {
@@ -76,6 +77,12 @@ export interface AuthorizationRow {
   decision: string | undefined;
   reason: string | undefined;
 }
+export interface ContextRow {
+  id: bigint;
+  context: EventContext;
+  userAgentID: bigint | undefined;
+  authorizationID: bigint | undefined;
+}
 
 /** The dictionary entries that a batch of one cluster's rows refers to. */
 export class Dictionaries implements EntryIDs {
@@ -83,6 +90,7 @@ export class Dictionaries implements EntryIDs {
   readonly userAgents = new Map<bigint, UserAgentRow>();
   readonly objects = new Map<string, ObjectRow>();
   readonly authorizations = new Map<bigint, AuthorizationRow>();
+  readonly contexts = new Map<bigint, ContextRow>();
   /** The reference columns of rows that were encoded in another thread, whose entries are among these. */
   readonly references = new Set<string>();
   readonly #ids: DictionaryIDs;
@@ -96,9 +104,8 @@ export class Dictionaries implements EntryIDs {
   add(event: AuditEvent): void {
     this.user(event.user);
     this.user(event.impersonatedUser);
-    this.userAgent(event.userAgent);
     if (event.objectRef) this.object(objectKey(event.objectRef));
-    this.authorization(event.annotations);
+    this.context(takeApart(event).context);
   }
 
   user(user: UserInfo | undefined): bigint | undefined {
@@ -122,10 +129,19 @@ export class Dictionaries implements EntryIDs {
     return id;
   }
 
-  authorization(annotations: Record<string, string> | undefined): bigint | undefined {
-    const id = this.#ids.authorization(annotations);
+  context(context: EventContext): bigint {
+    const id = this.#ids.context(context);
+    if (!this.contexts.has(id)) {
+      const userAgentID = this.userAgent(context.userAgent);
+      this.contexts.set(id, { id, context, userAgentID, authorizationID: this.#authorization(context) });
+    }
+    return id;
+  }
+
+  #authorization(context: EventContext): bigint | undefined {
+    const id = this.#ids.authorization(context);
     if (id !== undefined && !this.authorizations.has(id))
-      this.authorizations.set(id, { id, decision: annotations?.[DECISION], reason: annotations?.[REASON] });
+      this.authorizations.set(id, { id, decision: context.decision, reason: context.reason });
     return id;
   }
 }

@@ -1,15 +1,16 @@
-import type { AcceptedEvent } from '../core/accept.js';
+import type { AcceptedBody, EncodedRow } from '../core/accept.js';
 import type { AuditEvent } from '../core/audit-event.js';
+import { type OwnParts, takeApart } from '../core/event-context.js';
 import { objectKey } from '../core/identity.js';
 import type { EventClass } from '../core/vocabulary.js';
 import type { CopyRows } from './copy.js';
 import type { CopyFields } from './copy-fields.js';
-import { DECISION, type Dictionaries, type EntryIDs, REASON } from './dictionaries.js';
+import type { Dictionaries, EntryIDs } from './dictionaries.js';
 import type { KnownEntries } from './dictionaries-writer.js';
 
 /**
  * The first four are only known when the event is appended; the others depend on nothing but the event. Of those, the
- * first five refer to dictionaries.
+ * first four refer to dictionaries.
  */
 export const EVENT_COLUMNS = [
   'cluster_id',
@@ -19,33 +20,38 @@ export const EVENT_COLUMNS = [
   'object_id',
   'user_id',
   'impersonated_user_id',
-  'user_agent_id',
-  'authorization_id',
+  'context_id',
   'at',
-  'digest',
-  'request_id',
-  'audit_id',
-  'api_version',
-  'stage',
-  'level',
   'stage_at',
-  'verb',
-  'request_uri',
-  'object_ref',
-  'source_ips',
-  'code',
+  'stage',
+  'request_id',
+  'digest',
+  'audit_id',
+  'subresource',
+  'uri_rest',
+  'object_uid',
+  'object_resource_version',
   'status',
   'annotations',
-  'authentication_metadata',
   'request_digest',
   'response_digest',
 ] as const;
 
-/** Writes one `events` row, and takes in the dictionary entries that it needs and the store may not have. */
+/** What an event's row is made of. */
+export interface StoredEvent {
+  event: AuditEvent;
+  digest: Buffer;
+  requestID: string;
+  request: Pick<AcceptedBody, 'digest'> | undefined;
+  response: Pick<AcceptedBody, 'digest'> | undefined;
+  encodedRow: EncodedRow | undefined;
+}
+
+/** Writes one row of `event_rows`, and takes in the dictionary entries that it needs and the store may not have. */
 export function writeEventRow(
   rows: CopyRows,
-  place: { clusterID: number; sourceID: number; seq: number; class: EventClass },
-  accepted: AcceptedEvent,
+  place: { clusterID: number; sourceID: number; seq: number | bigint; class: EventClass },
+  stored: StoredEvent,
   dictionaries: Dictionaries,
   known: KnownEntries,
 ): void {
@@ -54,10 +60,11 @@ export function writeEventRow(
   rows.int4(place.sourceID);
   rows.int8(place.seq);
   rows.text(place.class);
-  const { encodedRow } = accepted;
+  const { encodedRow } = stored;
   if (!encodedRow) {
-    writeReferences(rows, accepted.event, dictionaries);
-    writeOwnColumns(rows, accepted, accepted.event);
+    const parts = takeApart(stored.event);
+    writeReferences(rows, stored.event, parts, dictionaries);
+    writeOwnColumns(rows, stored, parts);
     return;
   }
   const { columns, referenceBytes } = encodedRow;
@@ -65,60 +72,44 @@ export function writeEventRow(
   const references = columns.toString('latin1', 0, referenceBytes);
   if (known.references.has(references) || dictionaries.references.has(references)) return;
   dictionaries.references.add(references);
-  dictionaries.add(accepted.event);
+  dictionaries.add(stored.event);
 }
 
 /** Appends the columns that depend on the event only, for the thread that appends events to find them ready. */
 export function encodeEventRow(
   out: CopyFields,
-  accepted: AcceptedEvent,
+  stored: StoredEvent,
   ids: EntryIDs,
 ): { start: number; end: number; referenceBytes: number } {
   const start = out.length;
-  writeReferences(out, accepted.event, ids);
+  const parts = takeApart(stored.event);
+  writeReferences(out, stored.event, parts, ids);
   const referenceBytes = out.length - start;
-  writeOwnColumns(out, accepted, accepted.event);
+  writeOwnColumns(out, stored, parts);
   return { start, end: out.length, referenceBytes };
 }
 
-function writeReferences(rows: CopyFields, event: AuditEvent, ids: EntryIDs): void {
+function writeReferences(rows: CopyFields, event: AuditEvent, parts: OwnParts, ids: EntryIDs): void {
   rows.uuid(event.objectRef && ids.object(objectKey(event.objectRef)));
   rows.int8(ids.user(event.user));
   rows.int8(ids.user(event.impersonatedUser));
-  rows.int8(ids.userAgent(event.userAgent));
-  rows.int8(ids.authorization(event.annotations));
+  rows.int8(ids.context(parts.context));
 }
 
-function writeOwnColumns(rows: CopyFields, accepted: AcceptedEvent, event: AuditEvent): void {
-  const ref = event.objectRef;
-  const status = event.responseStatus;
+function writeOwnColumns(rows: CopyFields, stored: StoredEvent, parts: OwnParts): void {
+  const { event } = stored;
   rows.time(event.requestReceivedTimestamp);
-  rows.bytes(accepted.digest);
-  rows.uuid(accepted.requestID);
-  rows.text(event.auditID);
-  rows.text(event.apiVersion);
-  rows.text(event.stage);
-  rows.text(event.level);
   rows.time(event.stageTimestamp);
-  rows.text(event.verb);
-  rows.text(event.requestURI);
-  rows.jsonb(ref && restOf(ref, ['apiGroup', 'resource', 'namespace', 'name']));
-  rows.textArray(event.sourceIPs);
-  rows.int2(status?.code);
-  rows.jsonb(status && restOf(status, ['code']));
-  rows.jsonb(event.annotations && restOf(event.annotations, [DECISION, REASON]));
-  rows.jsonb(event.authenticationMetadata);
-  rows.bytes(accepted.request?.digest);
-  rows.bytes(accepted.response?.digest);
-}
-
-/** The members that have no column of their own; undefined when none is left. */
-function restOf(object: object, known: readonly string[]): object | undefined {
-  let rest: Record<string, unknown> | undefined;
-  for (const key of Object.keys(object)) {
-    if (known.includes(key)) continue;
-    rest ??= {};
-    rest[key] = (object as Record<string, unknown>)[key];
-  }
-  return rest;
+  rows.text(event.stage);
+  rows.uuid(stored.requestID);
+  rows.bytes(stored.digest);
+  rows.id(event.auditID);
+  rows.text(event.objectRef?.subresource);
+  rows.text(parts.uriRest);
+  rows.id(event.objectRef?.uid);
+  rows.text(event.objectRef?.resourceVersion);
+  rows.jsonb(parts.status);
+  rows.jsonb(parts.annotations);
+  rows.bytes(stored.request?.digest);
+  rows.bytes(stored.response?.digest);
 }

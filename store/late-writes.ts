@@ -156,7 +156,7 @@ async function reclassifyEvents(client: ClientBase, clusterID: number, mends: Me
   }
   if (classes.length === 0) return;
   await client.query(
-    `update events e set class = r.class
+    `update event_rows e set class = r.class
        from unnest($2::timestamptz[], $3::bytea[], $4::event_class[]) as r (at, digest, class)
       where e.cluster_id = $1 and e.at = r.at and e.digest = r.digest`,
     [

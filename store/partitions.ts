@@ -1,6 +1,6 @@
 import type { ClientBase } from 'pg';
 
-const PARTITIONED = ['events', 'changes'] as const;
+const PARTITIONED = ['event_rows', 'changes'] as const;
 /** Beyond these years a time is a broken clock; such rows go to the default partition. */
 const MIN_YEAR = 2015;
 const MAX_YEAR = 2100;

@@ -162,6 +162,7 @@ interface BodyTable {
   content: Buffer;
 }
 
+/** A view: what repeats stands in `event_contexts`, the rest in `event_rows` (migrations/047-event-contexts.sql). */
 export interface EventTable {
   cluster_id: number;
   at: string;

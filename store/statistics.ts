@@ -4,7 +4,7 @@ import { partitionOf } from './partitions.js';
 /** Rows that a partition must hold before statistics say anything. */
 const MIN_ROWS = 1000;
 /** What appending looks into besides the partitions. */
-const SHARED_TABLES = ['bodies', 'objects', 'object_uids', 'users', 'open_requests'];
+const SHARED_TABLES = ['bodies', 'objects', 'object_uids', 'users', 'event_contexts', 'open_requests'];
 
 /**
  * Sees to the first statistics of each month's partitions. Without any, Postgres takes a full partition for an empty
@@ -19,7 +19,7 @@ export class FirstStatistics {
     for (const month of months) {
       const { rows } = await client.query<{ known: boolean }>(
         'select reltuples >= $2 as known from pg_class where oid = to_regclass($1)',
-        [partitionOf('events', month), MIN_ROWS],
+        [partitionOf('event_rows', month), MIN_ROWS],
       );
       if (rows[0]?.known === false) this.#months.set(month, 0);
     }
@@ -35,7 +35,7 @@ export class FirstStatistics {
     for (const [month, rows] of this.#months) {
       if (rows < MIN_ROWS) continue;
       this.#months.delete(month);
-      const partitions = [partitionOf('events', month), partitionOf('changes', month)];
+      const partitions = [partitionOf('event_rows', month), partitionOf('changes', month)];
       // Retention may have dropped one meanwhile.
       const { rows: there } = await client.query<{ name: string }>(
         'select name from unnest($1::text[]) as p (name) where to_regclass(name) is not null',

@@ -50,7 +50,7 @@ const EVENT_COLUMNS: ColumnPlaces = {
   verb: sql`e.verb`,
   class: sql`e.class`,
   username: sql`e.user_id`,
-  subresource: sql`e.object_ref->>'subresource'`,
+  subresource: sql`e.subresource`,
   apiGroup: sql`o.api_group`,
   resource: sql`o.resource`,
   namespace: sql`o.namespace`,

@@ -21,8 +21,8 @@ function columnsOf(table: string, types: Partial<Record<ColumnType, string>>): A
   );
 }
 
-/** An event's own columns (migrations/001-ledger.sql). */
-export const EVENT_TABLE_COLUMNS = columnsOf('e', {
+/** An event's own columns, as the view `events` has them (migrations/047-event-contexts.sql). */
+const EVENT_OWN_COLUMNS = columnsOf('e', {
   time: 'at stage_at',
   bigint: 'seq user_id impersonated_user_id user_agent_id authorization_id',
   integer: 'source_id code',
@@ -32,14 +32,14 @@ export const EVENT_TABLE_COLUMNS = columnsOf('e', {
 });
 
 /** What its ids stand for, so that the archive can be read, and proven, without the database. */
-export const EVENT_NAME_COLUMNS = columnsOf('e', {
+const EVENT_NAME_COLUMNS = columnsOf('e', {
   text: `cluster=k.name source=s.name username=u.username user_uid=u.uid impersonated_username=i.username
     impersonated_uid=i.uid user_agent=a.user_agent api_group=o.api_group resource=o.resource namespace=o.namespace
     name=o.name decision=z.decision reason=z.reason`,
   json: 'groups=u.groups extra=u.extra impersonated_groups=i.groups impersonated_extra=i.extra',
 });
 
-export const EVENT_COLUMNS = [...EVENT_TABLE_COLUMNS, ...EVENT_NAME_COLUMNS];
+export const EVENT_COLUMNS = [...EVENT_OWN_COLUMNS, ...EVENT_NAME_COLUMNS];
 
 export const CHANGE_COLUMNS = columnsOf('c', {
   time: 'at completed_at',

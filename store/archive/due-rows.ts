@@ -96,19 +96,20 @@ export async function lockEvents(
   clusterID: number,
   rows: readonly Row[],
 ): Promise<Row[]> {
+  const keys = [
+    clusterID,
+    rows.map(({ at }) => at),
+    rows.map(({ digest }) => digest),
+    rows.map(({ source_id }) => source_id),
+  ];
+  const these = 'unnest($2::timestamptz[], $3::bytea[], $4::integer[]) as w (at, digest, source_id)';
+  const same = 'e.cluster_id = $1 and e.at = w.at and e.digest = w.digest and e.source_id = w.source_id';
+  // A statement of its own: what is read then is what whoever held a row before has left.
+  await client.query(`select from ${these} join event_rows e on ${same} for update of e`, keys);
   const found = await client.query<Row>(
-    `select ${selectList(EVENT_COLUMNS)}
-       from unnest($2::timestamptz[], $3::bytea[], $4::integer[]) as w (at, digest, source_id)
-       join events e on e.cluster_id = $1 and e.at = w.at and e.digest = w.digest and e.source_id = w.source_id
-       ${EVENT_JOINS_SQL}
-      where not ${HELD_EVENT} and not exists (select from changes c where ${ITS_CHANGES})
-        for update of e`,
-    [
-      clusterID,
-      rows.map(({ at }) => at),
-      rows.map(({ digest }) => digest),
-      rows.map(({ source_id }) => source_id),
-    ],
+    `select ${selectList(EVENT_COLUMNS)} from ${these} join events e on ${same} ${EVENT_JOINS_SQL}
+      where not ${HELD_EVENT} and not exists (select from changes c where ${ITS_CHANGES})`,
+    keys,
   );
   return found.rows;
 }
@@ -136,7 +137,7 @@ export async function deleteEvents(
   rows: readonly Row[],
 ): Promise<void> {
   await client.query(
-    `delete from events e using unnest($2::timestamptz[], $3::bytea[], $4::integer[]) as w (at, digest, source_id)
+    `delete from event_rows e using unnest($2::timestamptz[], $3::bytea[], $4::integer[]) as w (at, digest, source_id)
       where e.cluster_id = $1 and e.at = w.at and e.digest = w.digest and e.source_id = w.source_id`,
     [
       clusterID,

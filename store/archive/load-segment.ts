@@ -2,11 +2,16 @@ import type { ClientBase } from 'pg';
 import { parseMicros } from '../../core/timestamp.js';
 import { encodeBody } from '../body-encoding.js';
 import { inClusterLock } from '../cluster-lock.js';
+import { CopyRows, copyRows } from '../copy.js';
+import { Dictionaries, DictionaryIDs } from '../dictionaries.js';
+import { appendDictionaries, KnownEntries } from '../dictionaries-writer.js';
+import { EVENT_COLUMNS, type StoredEvent, writeEventRow } from '../event-row.js';
 import { ensurePartitions, monthOf } from '../partitions.js';
-import { type ArchivedColumn, CHANGE_COLUMNS, EVENT_TABLE_COLUMNS } from './columns.js';
+import { type EventRow, envelopeOf } from '../queries/events.js';
+import { type ArchivedColumn, CHANGE_COLUMNS } from './columns.js';
 import type { ArchiveReader } from './files.js';
 import type { Row } from './parquet.js';
-import { type ArchivedBody, SegmentReader } from './segment-files.js';
+import { type ArchivedBody, eventRowOf, SegmentReader } from './segment-files.js';
 import { withSegment } from './segment-lock.js';
 import { moveSegment, type Segment } from './segments.js';
 
@@ -37,14 +42,13 @@ async function load(client: ClientBase, archive: ArchiveReader, segment: Segment
   for await (const bodies of reader.bodies())
     for (let from = 0; from < bodies.length; from += ROWS_AT_ONCE)
       await putBodies(client, clusterID, bodies.slice(from, from + ROWS_AT_ONCE));
-  for (const [table, columns, groups] of [
-    ['events', EVENT_TABLE_COLUMNS, reader.events()],
-    ['changes', CHANGE_COLUMNS, reader.changes()],
-  ] as const) {
-    for await (const rows of groups)
-      for (let from = 0; from < rows.length; from += ROWS_AT_ONCE)
-        await putRows(client, clusterID, table, columns, rows.slice(from, from + ROWS_AT_ONCE));
-  }
+  const known = new KnownEntries();
+  for await (const rows of reader.events())
+    for (let from = 0; from < rows.length; from += ROWS_AT_ONCE)
+      await putEvents(client, clusterID, rows.slice(from, from + ROWS_AT_ONCE), known);
+  for await (const rows of reader.changes())
+    for (let from = 0; from < rows.length; from += ROWS_AT_ONCE)
+      await putChanges(client, clusterID, rows.slice(from, from + ROWS_AT_ONCE));
   await moveSegment(client, segment.id, ['loading'], 'loaded');
 }
 
@@ -77,18 +81,58 @@ async function putBodies(
   });
 }
 
-async function putRows(
+/** Those that are not there already, taken apart as intake does it. */
+async function putEvents(
   client: ClientBase,
   clusterID: number,
-  table: 'events' | 'changes',
-  columns: readonly ArchivedColumn[],
   rows: readonly Row[],
+  known: KnownEntries,
 ): Promise<void> {
-  const names = ['cluster_id', ...columns.map(({ name }) => name)].join(', ');
-  const texts = rows.map((row) => recordText(clusterID, columns, row));
+  const dictionaries = new Dictionaries(new DictionaryIDs());
+  await inClusterLock(client, clusterID, async () => {
+    const there = await client.query<{ n: number }>(
+      `select w.n::integer from unnest($2::timestamptz[], $3::bytea[], $4::integer[]) with ordinality as w (at, digest, source_id, n)
+        where exists (select from events e
+                       where e.cluster_id = $1 and e.at = w.at and e.digest = w.digest and e.source_id = w.source_id)`,
+      [
+        clusterID,
+        rows.map(({ at }) => at),
+        rows.map(({ digest }) => digest),
+        rows.map(({ source_id }) => source_id),
+      ],
+    );
+    const has = new Set(there.rows.map(({ n }) => n - 1));
+    const copied = new CopyRows();
+    for (const [i, archived] of rows.entries()) {
+      if (has.has(i)) continue;
+      const row = eventRowOf(archived);
+      const place = { clusterID, sourceID: row.source_id, seq: BigInt(row.seq), class: row.class };
+      writeEventRow(copied, place, storedEventOf(row), dictionaries, known);
+    }
+    await appendDictionaries(client, clusterID, dictionaries, known);
+    await copyRows(client, 'event_rows', EVENT_COLUMNS, copied);
+  });
+  known.confirm(dictionaries);
+}
+
+function storedEventOf(row: EventRow): StoredEvent {
+  const body = (digest: Buffer | null) => (digest === null ? undefined : { digest });
+  return {
+    event: envelopeOf(row),
+    digest: row.digest,
+    requestID: row.request_id,
+    request: body(row.request_digest),
+    response: body(row.response_digest),
+    encodedRow: undefined,
+  };
+}
+
+async function putChanges(client: ClientBase, clusterID: number, rows: readonly Row[]): Promise<void> {
+  const names = ['cluster_id', ...CHANGE_COLUMNS.map(({ name }) => name)].join(', ');
+  const texts = rows.map((row) => recordText(clusterID, CHANGE_COLUMNS, row));
   await inClusterLock(client, clusterID, () =>
     client.query(
-      `insert into ${table} (${names}) select ${names} from json_populate_recordset(null::${table}, $1::json)
+      `insert into changes (${names}) select ${names} from json_populate_recordset(null::changes, $1::json)
        on conflict do nothing`,
       [`[${texts.join(',')}]`],
     ),

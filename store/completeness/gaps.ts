@@ -144,7 +144,7 @@ export async function appendTruncationGaps(
   const { rows } = await client.query<{ last: string | null }>(
     `with new as (
        select source_id, ${HOUR('at')} as hour, at, seq, audit_id, class from events
-        where cluster_id = $1 and annotations ? 'audit.k8s.io/truncated' and seq > $2),
+        where cluster_id = $1 and own_annotations ? 'audit.k8s.io/truncated' and seq > $2),
      gathered as (
        select source_id, hour, count(*) as missing, min(at) as since, max(at) as until,
               to_jsonb((array_agg(audit_id order by at))[1:5]) as audit_ids

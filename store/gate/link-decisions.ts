@@ -30,8 +30,8 @@ export async function linkDecisions(client: ClientBase, now: Date, limit: number
           left join users u on u.cluster_id = e.cluster_id and u.id = e.user_id
           left join users i on i.cluster_id = e.cluster_id and i.id = e.impersonated_user_id
          where e.cluster_id = due.cluster_id
-           and e.annotations ? 'gate.whochanged.io/decision'
-           and e.annotations->>'gate.whochanged.io/decision' = due.id::text
+           and e.own_annotations ? 'gate.whochanged.io/decision'
+           and e.own_annotations->>'gate.whochanged.io/decision' = due.id::text
            and e.at between due.at - interval '${BEFORE}' and due.at + interval '${AFTER}'
          order by e.stage = 'ResponseComplete' desc limit 1) e
        left join objects o on o.cluster_id = due.cluster_id and o.id = e.object_id

@@ -95,7 +95,7 @@ const SAME: ReadonlyArray<readonly [name: string, differs: string]> = [
   ['level', 'c.level <> e.level'],
   ['code', `c.outcome <> 'unknown' and c.code is distinct from e.code`],
   ['time of its end', `c.outcome <> 'unknown' and c.completed_at is distinct from e.stage_at`],
-  ['subresource', `nullif(c.subresource, '') is distinct from nullif(e.object_ref ->> 'subresource', '')`],
+  ['subresource', `nullif(c.subresource, '') is distinct from nullif(e.subresource, '')`],
   [
     'request',
     `c.outcome <> 'unknown' and not ${ITEM} and c.request_digest is distinct from e.request_digest`,

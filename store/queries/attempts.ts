@@ -65,8 +65,7 @@ export function attemptConditions(
   if (objects) conditions.push(sql`${isOneOf('c.object_id', 'uuid', objects)} and c.class <> 'stage'`);
   if (users) conditions.push(sql`${isDoneBy(users)} and c.class <> 'stage'`);
   if (filter.withoutControllers) conditions.push(isNotByController());
-  if (filter.subresources?.length)
-    conditions.push(sql`c.object_ref->>'subresource' = any(${filter.subresources}::text[])`);
+  if (filter.subresources?.length) conditions.push(sql`c.subresource = any(${filter.subresources}::text[])`);
   if (filter.namespaces?.length) conditions.push(sql`o.namespace = any(${filter.namespaces}::text[])`);
   if (filter.resources?.length) conditions.push(resourceCondition(filter.resources, 'o'));
   if (userAgentIDs) {

@@ -134,7 +134,7 @@ export function tellAttempts(events: RawBuilder<unknown>): RawBuilder<ChangeRow>
   return sql<ChangeRow>`
     select c.at, c.request_id as change_id, c.seq, c.stage_at as completed_at, k.name as cluster, s.name as source, c.class, null as kind,
            null as outcome, c.verb, null as patch_type, c.code, coalesce(o.api_group, '') as api_group, c.object_ref->>'apiVersion' as api_version,
-           coalesce(o.resource, '') as resource, c.object_ref->>'subresource' as subresource, coalesce(o.namespace, '') as namespace,
+           coalesce(o.resource, '') as resource, c.subresource, coalesce(o.namespace, '') as namespace,
            coalesce(o.name, '') as name, c.object_ref->>'uid' as uid, u.username, u.uid as user_uid, u.groups, u.extra,
            i.username as impersonated_username, i.groups as impersonated_groups, coalesce(a.tool, 'unknown') as tool, a.tool_version, a.user_agent,
            c.source_ips, ${ATTEMPT_SUMMARY} as summary, null as flags, null as diff,

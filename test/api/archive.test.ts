@@ -209,7 +209,7 @@ describe('an archived period', () => {
     await archive();
     const verify = () => api.cli(['verify-log']);
     expect((await verify()).stdout).toMatch(/2 events, .* 4 archived events, .*: it holds\n$/);
-    await api.query('delete from events where seq = (select min(seq) from events)');
+    await api.query('delete from event_rows where seq = (select min(seq) from events)');
     expect(await verify()).toMatchObject({
       code: 1,
       stdout: expect.stringMatching(/removed: event \d+ of default.*neither the table nor the archive has/),

@@ -23,7 +23,8 @@ it('the tables that grow with a cluster bear its id', async () => {
   const names = rows.map((row) => row.name);
   expect(names).toEqual(
     expect.arrayContaining([
-      'events',
+      'event_rows',
+      'event_contexts',
       'changes',
       'bodies',
       'objects',

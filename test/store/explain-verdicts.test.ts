@@ -8,7 +8,7 @@ import { type RunningApi, startApi } from '../harness/running-api.js';
 const CHANGES = 60_000;
 const APPLICATIONS = 200;
 const BIG =
-  /^(changes_\d{4}_\d\d|events_\d{4}_\d\d|objects|current_verdicts|verdicts|links|managed_objects|commits|commit_ranges|pull_requests|pull_request_commits|reviews|imported_approvals|gate_decisions)$/;
+  /^(changes_\d{4}_\d\d|event_rows_\d{4}_\d\d|objects|current_verdicts|verdicts|links|managed_objects|commits|commit_ranges|pull_requests|pull_request_commits|reviews|imported_approvals|gate_decisions)$/;
 const START = Date.UTC(2026, 2, 2);
 
 let api: RunningApi;

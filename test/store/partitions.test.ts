@@ -14,11 +14,11 @@ const send = async (name: string) => {
   const item = cluster.deployment('create', name, { image: 'web:1' });
   expect((await receiver.post(eventList([item]))).status).toBe(200);
 };
-const places = () => query('select tableoid::regclass::text as place from events order by seq');
+const places = () => query('select tableoid::regclass::text as place from event_rows order by seq');
 const partitions = async () =>
   (
     await query(
-      `select inhrelid::regclass::text as name from pg_inherits where inhparent = 'events'::regclass`,
+      `select inhrelid::regclass::text as name from pg_inherits where inhparent = 'event_rows'::regclass`,
     )
   )
     .map(({ name }) => name)
@@ -41,15 +41,15 @@ beforeAll(async () => {
 afterAll(() => receiver.stop());
 
 it('keeps the partition of a month that holds rows, and of one that has just ended', async () => {
-  expect(await places()).toEqual([{ place: 'events_2026_03' }]);
+  expect(await places()).toEqual([{ place: 'event_rows_2026_03' }]);
   await withClient((client) => ensurePartitions(client, [2026 * 12 + 9]));
   expect(await drop()).toEqual([]);
-  expect(await partitions()).toEqual(['events_2026_03', 'events_2026_10', 'events_default']);
+  expect(await partitions()).toEqual(['event_rows_2026_03', 'event_rows_2026_10', 'event_rows_default']);
 });
 
 it('waits no longer than briefly for a lock, so that writers go on', async () => {
   await query('delete from changes');
-  await query('delete from events');
+  await query('delete from event_rows');
   const reader = await receiver.database.pool.connect();
   await reader.query('begin');
   await reader.query('select from events');
@@ -59,27 +59,27 @@ it('waits no longer than briefly for a lock, so that writers go on', async () =>
   expect(await dropping).toEqual([]);
   await reader.query('commit');
   reader.release();
-  expect(await places()).toEqual([{ place: 'events_2026_03' }]);
+  expect(await places()).toEqual([{ place: 'event_rows_2026_03' }]);
 });
 
 it('drops what is empty, takes a late event all the same, and gives it its partition when that is made again', async () => {
   await query('delete from changes');
-  await query('delete from events');
-  expect(await drop()).toEqual(['events_2026_03', 'changes_2026_03']);
-  expect(await partitions()).toEqual(['events_2026_10', 'events_default']);
+  await query('delete from event_rows');
+  expect(await drop()).toEqual(['event_rows_2026_03', 'changes_2026_03']);
+  expect(await partitions()).toEqual(['event_rows_2026_10', 'event_rows_default']);
   // This writer knew the partition.
   await send('c');
-  expect(await places()).toEqual([{ place: 'events_default' }]);
+  expect(await places()).toEqual([{ place: 'event_rows_default' }]);
   const before = await query('select * from events');
   await withClient((client) => ensurePartitions(client, [MARCH]));
-  expect(await places()).toEqual([{ place: 'events_2026_03' }]);
+  expect(await places()).toEqual([{ place: 'event_rows_2026_03' }]);
   expect(await query('select * from events')).toEqual(before);
   expect(await query('select tableoid::regclass::text as place from changes')).toEqual([
     { place: 'changes_2026_03' },
   ]);
   const indexes = (table: string) =>
     query(`select count(*) as n from pg_indexes where tablename = '${table}'`);
-  expect(await indexes('events_2026_03')).toEqual(await indexes('events_2026_10'));
+  expect(await indexes('event_rows_2026_03')).toEqual(await indexes('event_rows_2026_10'));
   await send('d');
-  expect(await places()).toEqual([{ place: 'events_2026_03' }, { place: 'events_2026_03' }]);
+  expect(await places()).toEqual([{ place: 'event_rows_2026_03' }, { place: 'event_rows_2026_03' }]);
 });

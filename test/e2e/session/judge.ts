@@ -35,7 +35,7 @@ const ANSWERS = `
            coalesce(c.after_certainty, case when 'content_not_recorded' = any(c.flags) then 'unknown'::certainty end) as certainty
       from changes c
     union all
-    select e.cluster_id, e.at, e.request_id, e.class, null, e.verb, e.code, null, e.object_ref->>'subresource', e.user_id, e.impersonated_user_id,
+    select e.cluster_id, e.at, e.request_id, e.class, null, e.verb, e.code, null, e.subresource, e.user_id, e.impersonated_user_id,
            e.user_agent_id, null, null, ${OBJECT('o')}, null
       from events e left join objects o on o.cluster_id = e.cluster_id and o.id = e.object_id
      where e.class <> 'stage'

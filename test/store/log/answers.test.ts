@@ -60,7 +60,7 @@ it('finds nothing in an untouched ledger, and looks at all of it', async () => {
 });
 
 describe('whoever writes to what answers are read from', () => {
-  const TABLES = ['bodies', 'changes', 'current_verdicts', 'users', 'erased_bodies', 'events'];
+  const TABLES = ['bodies', 'changes', 'current_verdicts', 'users', 'erased_bodies', 'event_rows'];
   const LAST = `(select max(at) from changes)`;
 
   beforeAll(async () => {

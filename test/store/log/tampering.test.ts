@@ -137,7 +137,15 @@ describe('an untouched ledger', () => {
 });
 
 describe('whoever can write to the database', () => {
-  const TABLES = ['users', 'events', 'log_tiles', 'log_checkpoints', 'log_size', 'log_runs'];
+  const TABLES = [
+    'users',
+    'event_rows',
+    'event_contexts',
+    'log_tiles',
+    'log_checkpoints',
+    'log_size',
+    'log_runs',
+  ];
   const ONE = '(select seq from events order by seq offset 199 limit 1)';
 
   beforeAll(async () => {
@@ -153,16 +161,30 @@ describe('whoever can write to the database', () => {
   });
 
   it.each([
-    ['gives an event another verb', `update events set verb = 'get' where seq = ${ONE}`, 199],
     [
-      'turns the clock back for an event',
-      `update events set at = at - interval '1 hour' where seq = ${ONE}`,
+      'gives an event another verb',
+      `with other as (
+         insert into event_contexts
+         select (jsonb_populate_record(x, jsonb_build_object('id', 7, 'verb', 'get'))).*
+           from event_contexts x join event_rows e on e.context_id = x.id where e.seq = ${ONE} returning id)
+       update event_rows set context_id = other.id from other where seq = ${ONE}`,
       199,
     ],
-    ['gives an event another digest', `update events set digest = sha256(digest) where seq = ${ONE}`, 199],
+    ['gives many events another verb, in the dictionary', `update event_contexts set verb = 'get'`, 0],
+    ['takes a context out of the dictionary', 'delete from event_contexts', 0],
+    [
+      'turns the clock back for an event',
+      `update event_rows set at = at - interval '1 hour' where seq = ${ONE}`,
+      199,
+    ],
+    [
+      'gives an event another digest',
+      `update event_rows set digest = sha256(digest) where seq = ${ONE}`,
+      199,
+    ],
     [
       'gives an event another answer',
-      `update events set response_digest = sha256(digest) where seq = ${ONE}`,
+      `update event_rows set response_digest = sha256(digest) where seq = ${ONE}`,
       199,
     ],
     [
@@ -179,9 +201,9 @@ describe('whoever can write to the database', () => {
 
   it('gives an event other columns and the digest that fits them: it is not the record that was logged', async () => {
     // The event before it, whole in itself, under its number.
-    await run(`delete from events where seq = ${ONE}`);
+    await run(`delete from event_rows where seq = ${ONE}`);
     await run(
-      `update events set seq = seq + 1 where seq = (select seq from events order by seq offset 198 limit 1)`,
+      `update event_rows set seq = seq + 1 where seq = (select seq from events order by seq offset 198 limit 1)`,
     );
     expect((await damage()).map(({ kind, index }) => ({ kind, index }))).toEqual([
       { kind: 'removed', index: 198 },
@@ -190,12 +212,12 @@ describe('whoever can write to the database', () => {
   });
 
   it('deletes an event: the place that is empty is named', async () => {
-    await run(`delete from events where seq = ${ONE}`);
+    await run(`delete from event_rows where seq = ${ONE}`);
     expect(await damage()).toMatchObject([{ kind: 'removed', index: 199 }]);
   });
 
   it('hides a change by calling its event a read: what the event says tells', async () => {
-    await run(`update events set class = 'read' where seq = ${ONE}`);
+    await run(`update event_rows set class = 'read' where seq = ${ONE}`);
     expect(await damage()).toMatchObject([
       {
         kind: 'altered',
@@ -207,8 +229,8 @@ describe('whoever can write to the database', () => {
 
   it('inserts an event: the log has no place for it', async () => {
     await run(
-      `insert into events select (jsonb_populate_record(e, jsonb_build_object(
-         'seq', e.seq + 1000000, 'digest', '\\x' || encode(sha256(e.digest), 'hex')))).* from events e where seq = ${ONE}`,
+      `insert into event_rows select (jsonb_populate_record(e, jsonb_build_object(
+         'seq', e.seq + 1000000, 'digest', '\\x' || encode(sha256(e.digest), 'hex')))).* from event_rows e where seq = ${ONE}`,
     );
     expect(await damage()).toMatchObject([{ kind: 'added', index: undefined }]);
   });
@@ -216,7 +238,7 @@ describe('whoever can write to the database', () => {
   it('swaps two events: both are named', async () => {
     const two = 'select seq from events order by seq offset 199 limit 2';
     await run(
-      `update events e set seq = o.seq from events o where e.seq in (${two}) and o.seq in (${two}) and o.seq <> e.seq`,
+      `update event_rows e set seq = o.seq from event_rows o where e.seq in (${two}) and o.seq in (${two}) and o.seq <> e.seq`,
     );
     expect((await damage()).map(({ kind, index }) => ({ kind, index }))).toEqual([
       { kind: 'altered', index: 199 },
@@ -241,7 +263,7 @@ describe('whoever can write to the database', () => {
   it('cuts the end of the log off, records and checkpoints and all: the copies tell', async () => {
     await run('delete from log_checkpoints where size > 240');
     await run('delete from log_runs where first_index >= 240');
-    await run('delete from events where seq not in (select seq from events order by seq limit 240)');
+    await run('delete from event_rows where seq not in (select seq from events order by seq limit 240)');
     await run('update log_size set size = 240');
     await run('delete from log_tiles where level > 0 or index > 0');
     await run('update log_tiles set hashes = substring(hashes for 240 * 32)');
