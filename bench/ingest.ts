@@ -6,7 +6,10 @@ import { pipeline } from 'node:stream/promises';
 import { parseArgs } from 'node:util';
 import type { Pool } from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
+import { compactPartition } from '../store/compaction.js';
 import { createPool } from '../store/database.js';
+import { sequencePending } from '../store/log/sequence.js';
+import { PARTITIONED } from '../store/partitions.js';
 import { CREDENTIALS, startS3 } from '../test/harness/s3.js';
 import { startSystem, webhookToken } from '../test/harness/system.js';
 import { askAsAdmin, backfill, packed, upload } from './bucket.js';
@@ -88,6 +91,26 @@ async function sizes(pool: Pool): Promise<Array<{ name: string; bytes: number }>
   return rows;
 }
 
+async function databaseBytes(pool: Pool): Promise<number> {
+  const { rows } = await pool.query<{ bytes: number }>(
+    'select pg_database_size(current_database())::float8 as bytes',
+  );
+  return rows[0]!.bytes;
+}
+
+/** What jobs do in time: leaves go into the proof log's tiles, and a month that is over has its indexes built anew. */
+async function settle(pool: Pool): Promise<void> {
+  const client = await pool.connect();
+  while ((await sequencePending(client, 64)) > 0);
+  await client.query('vacuum log_pending');
+  const { rows } = await client.query<{ name: string }>(
+    `select inhrelid::regclass::text as name from pg_inherits where inhparent = any($1::regclass[])`,
+    [PARTITIONED],
+  );
+  for (const { name } of rows) await compactPartition(client, name, new AbortController().signal);
+  client.release();
+}
+
 const folder = await mkdtemp(join(tmpdir(), 'whochanged-bench-'));
 await chmod(folder, 0o711);
 const system = await startSystem(
@@ -152,9 +175,12 @@ const pool = createPool({
   applicationName: 'bench',
 });
 const { rows } = await pool.query(
-  'select (select count(*) from events)::int as events, (select count(*) from changes)::int as changes, pg_database_size(current_database())::float8 as bytes',
+  'select (select count(*) from events)::int as events, (select count(*) from changes)::int as changes',
 );
-const total = rows[0] as { events: number; changes: number; bytes: number };
+const total = rows[0] as { events: number; changes: number };
+const fresh = await databaseBytes(pool);
+await settle(pool);
+const settled = await databaseBytes(pool);
 const relations = await sizes(pool);
 const bare = await bareCopy(pool, folder);
 const rivals: Rival[] = [];
@@ -173,7 +199,8 @@ await system.stop();
 await rm(folder, { recursive: true, force: true });
 
 const bareRate = total.events / bare;
-const perEvent = total.bytes / total.events;
+const bytesOf = (bytes: number) =>
+  `${Math.round(bytes / total.events)} bytes an event with indexes, ${(bytes / total.events / rawBytes).toFixed(2)} of raw`;
 console.log(
   `${cpus().length} cores (${cpus()[0]?.model}), load ${loadavg()[0]!.toFixed(1)}, Node ${process.version}`,
 );
@@ -188,9 +215,8 @@ console.log(
 console.log(
   `bucket       ${(readRate / best).toFixed(2)} of the webhook's best rate, ${(read.micros / cheapest).toFixed(2)} of its least CPU an event`,
 );
-console.log(
-  `on disk      ${Math.round(perEvent)} bytes an event with indexes, ${(perEvent / rawBytes).toFixed(2)} of raw`,
-);
+console.log(`on disk      ${bytesOf(fresh)}`);
+console.log(`  once a month is over       ${bytesOf(settled)}:`);
 for (const { name, bytes } of relations.filter((row) => row.bytes / total.events >= 1))
   console.log(`  ${name.padEnd(28)}${(bytes / total.events).toFixed(1).padStart(8)} bytes an event`);
 for (const { name, eventsPerSecond, bytes } of rivals) {

@@ -11,6 +11,7 @@ import { attributeJob } from '../jobs/attribute.js';
 import { openJobBodies } from '../jobs/body-cache.js';
 import { copyCheckpointsJob, createCheckpointCopyMetrics } from '../jobs/checkpoint-copies.js';
 import { clusterStatisticsJob } from '../jobs/cluster-statistics.js';
+import { compactMonthsJob } from '../jobs/compact-months.js';
 import { findGapsJob } from '../jobs/completeness/find-gaps.js';
 import { createCompletenessMetrics } from '../jobs/completeness/metrics.js';
 import { sampleCountersJob } from '../jobs/completeness/sample-counters.js';
@@ -115,6 +116,7 @@ function ownJobs(
   const completeness = createCompletenessMetrics(registry);
   return [
     partitionsJob(),
+    compactMonthsJob(),
     settleOutcomesJob(),
     clusterStatisticsJob(),
     pruneJobRunsJob(),

@@ -1,6 +1,7 @@
 import type { ClientBase } from 'pg';
 
-const PARTITIONED = ['event_rows', 'changes'] as const;
+/** The tables that have a partition for each month. */
+export const PARTITIONED = ['event_rows', 'changes'] as const;
 /** Beyond these years a time is a broken clock; such rows go to the default partition. */
 const MIN_YEAR = 2015;
 const MAX_YEAR = 2100;

@@ -44,7 +44,7 @@ export const WITHOUT_CLUSTER: readonly string[] = [
     'evidence_cursors',
     'access_events',
   ],
-  ...['report_deliveries', 'schema_migrations'],
+  ...['report_deliveries', 'schema_migrations', 'compacted_partitions'],
 ];
 
 /**
