@@ -1,7 +1,7 @@
 import type { Pool } from 'pg';
 
 /** One copy every so many seconds: 5 million events reach over about three months. */
-const STEP_SECONDS = 100_003;
+export const STEP_SECONDS = 100_003;
 
 /** The same function of an id for every table, so that what belonged together still does; its time stays in its head. */
 const FUNCTIONS = `

@@ -7,14 +7,15 @@ import { startSystem, webhookToken } from '../test/harness/system.js';
 import { fillLedger } from './fill.js';
 import { Traffic } from './traffic.js';
 
-const SESSIONS = 10;
+/** What is sent to a ledger for real; the rest are copies of it. */
+export const SESSIONS = 10;
 
 /** The embedded Postgres of a data folder, while a process of ours keeps it running. */
-export function poolOf(folder: string): Pool {
+export function poolOf(folder: string, database = 'postgres'): Pool {
   return createPool({
     host: join(folder, 'postgres/run'),
     user: 'whochanged',
-    database: 'postgres',
+    database,
     poolSize: 2,
     applicationName: 'bench',
   });

@@ -40,7 +40,11 @@ export class Traffic {
             tail,
         )
         .replace(REVISION, (_all, revision: string) => `"resourceVersion":"${Number(revision) + n * 20_000}"`)
-        .replace(TIME, (_all, second: string, fraction = '') => `"${shifted(times, second, n)}${fraction}Z"`)
+        .replace(
+          TIME,
+          (_all, second: string, fraction = '') =>
+            `"${shifted(times, second, n * SESSION_SECONDS)}${fraction}Z"`,
+        )
         .replaceAll('shop', `shop-${n}`),
     );
   }
@@ -80,10 +84,11 @@ function batchOf(lines: string[]): { body: string; events: number } {
   };
 }
 
-function shifted(times: Map<string, string>, second: string, n: number): string {
+/** A time in whole seconds (`2026-11-24T13:37:44`), so many seconds later. `times` remembers, for one `by`. */
+export function shifted(times: Map<string, string>, second: string, by: number): string {
   let text = times.get(second);
   if (text === undefined) {
-    text = new Date(Date.parse(`${second}Z`) + n * SESSION_SECONDS * 1000).toISOString().slice(0, 19);
+    text = new Date(Date.parse(`${second}Z`) + by * 1000).toISOString().slice(0, 19);
     times.set(second, text);
   }
   return text;
