@@ -44,6 +44,7 @@ const TABLES = [
   'authorizations',
   'object_uids',
   'bodies',
+  'body_packs',
   'event_rows',
   'event_contexts',
   'changes',

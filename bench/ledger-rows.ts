@@ -2,7 +2,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import type { ClientBase } from 'pg';
 import { canonicalJson, sha256 } from '../core/canonical.js';
 import { objectID } from '../core/identity.js';
-import { encodeBody } from '../store/body-encoding.js';
+import type { PlainBody } from '../store/body-packs.js';
+import { storeBodies } from '../store/body-rows.js';
 import { CopyRows, copyRows } from '../store/copy.js';
 
 const CHANGES = [
@@ -72,7 +73,7 @@ export class LedgerRows {
   seq = 0;
   #changes = new CopyRows();
   #attributions = new CopyRows();
-  #bodies = new CopyRows();
+  #bodies: PlainBody[] = [];
   #objects = new CopyRows();
   #users = new CopyRows();
   readonly #known = new Set<string>();
@@ -93,12 +94,7 @@ export class LedgerRows {
       ['cluster_id', 'id', 'api_group', 'resource', 'namespace', 'name'],
       this.#objects,
     );
-    await copyRows(
-      this.#client,
-      'bodies',
-      ['cluster_id', 'digest', 'size', 'encoding', 'content'],
-      this.#bodies,
-    );
+    await storeBodies(this.#client, this.#clusterID, this.#bodies);
     await copyRows(this.#client, 'changes', CHANGES, this.#changes);
     await copyRows(this.#client, 'attributions', ATTRIBUTIONS, this.#attributions);
     // Links follow what attribution has seen.
@@ -110,7 +106,7 @@ export class LedgerRows {
     await this.#client.query('commit');
     this.#changes = new CopyRows();
     this.#attributions = new CopyRows();
-    this.#bodies = new CopyRows();
+    this.#bodies = [];
     this.#objects = new CopyRows();
     this.#users = new CopyRows();
   }
@@ -185,16 +181,9 @@ export class LedgerRows {
   }
 
   #body(body: object): Buffer {
-    const plain = Buffer.from(canonicalJson(body as never));
-    const digest = sha256(plain);
-    if (!this.#isNew(`body ${digest.toString('latin1')}`)) return digest;
-    const { encoding, content } = encodeBody(plain);
-    this.#bodies.row(5);
-    this.#bodies.int4(this.#clusterID);
-    this.#bodies.bytes(digest);
-    this.#bodies.int4(plain.length);
-    this.#bodies.int2(encoding);
-    this.#bodies.bytes(content);
+    const json = Buffer.from(canonicalJson(body as never));
+    const digest = sha256(json);
+    if (this.#isNew(`body ${digest.toString('latin1')}`)) this.#bodies.push({ digest, json });
     return digest;
   }
 

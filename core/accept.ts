@@ -16,17 +16,10 @@ export interface Redaction {
   digest: KeyedDigest;
 }
 
-/**
- * A redacted body. `json` is its canonical JSON in UTF-8. `encoded` is what the store will hold of it, where another
- * thread has made that already; then `json`, and the event's member itself, may be missing where no change is to be
- * projected.
- */
+/** A redacted body: its canonical JSON in UTF-8, with its SHA-256. */
 export interface AcceptedBody {
   digest: Buffer;
-  json: Buffer | undefined;
-  encoded: { encoding: number; content: Buffer } | undefined;
-  /** Bytes of the canonical JSON. */
-  size: number;
+  json: Buffer;
 }
 
 /** The columns that the store will hold of an event, encoded by another thread (store/event-row.ts). */
@@ -38,7 +31,7 @@ export interface EncodedRow {
 
 /** A decoded, redacted event, ready to be stored. Nothing in it holds a secret value. */
 export interface AcceptedEvent {
-  /** Where another thread accepted it, it is only parsed when it is asked for, and has the bodies that have their JSON. */
+  /** Where another thread accepted it, it is only parsed when it is asked for. */
   readonly event: AuditEvent;
   auditID: string;
   stage: Stage;
@@ -129,8 +122,7 @@ export function acceptBody(value: Json): AcceptedBody;
 export function acceptBody(value: Json | undefined): AcceptedBody | undefined;
 export function acceptBody(value: Json | undefined): AcceptedBody | undefined {
   if (value === undefined) return undefined;
-  const { json, digest } = canonicalBody(value);
-  return { json, digest, encoded: undefined, size: json.length };
+  return canonicalBody(value);
 }
 
 export function rejectText(reason: string, detail: string, text: string, redaction: Redaction): Rejection {

@@ -8,7 +8,6 @@ import type { IngestMetrics } from './metrics.js';
 import type { Journal } from './spool/journal.js';
 import { decodeBatch, encodeBatch } from './spool/record.js';
 import { storeFailure } from './store-errors.js';
-import { wholeEvent } from './whole-event.js';
 
 /** How much one transaction takes: large enough to share a commit among many posts, small enough to answer soon. */
 const MAX_COMMIT_EVENTS = 4000;
@@ -177,7 +176,7 @@ export class DurableWriter {
   }
 
   #rejectionOf(accepted: AcceptedEvent, error: unknown) {
-    const event = wholeEvent(accepted);
+    const { event } = accepted;
     const code = (error as { code?: string }).code ?? 'internal';
     const rejection = rejectText(
       'store_refused',

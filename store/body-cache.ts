@@ -3,10 +3,8 @@ import { type AcceptedBody, acceptBody } from '../core/accept.js';
 import type { Json, JsonObject } from '../core/audit-event.js';
 import type { ParsedValues } from '../core/parsed-values.js';
 import { RecentSet } from '../core/recent.js';
-import { encodeBody, openBody, type StoredBody } from './body-encoding.js';
-import { CopyRows, copyRows } from './copy.js';
-
-const COLUMNS = ['cluster_id', 'digest', 'size', 'encoding', 'content'] as const;
+import { BODIES_BY_DIGEST, openBodies, type StoredBody } from './body-packs.js';
+import { storeBodies } from './body-rows.js';
 
 /** Digests that are known to be in the store, for each cluster: what is forgotten is asked for, so these needn't be many. */
 const RECENTLY_STORED = 5000;
@@ -48,14 +46,12 @@ export class BodyCache {
     if (missing.length === 0) return found;
     const { rows } = await client.query<StoredBody>({
       name: 'bodies-by-digest',
-      text: 'select digest, encoding, content from bodies where cluster_id = $1 and digest = any($2::bytea[])',
+      text: BODIES_BY_DIGEST,
       values: [clusterID, missing],
     });
-    for (const row of rows) {
-      const text = openBody(row);
+    for (const [digest, text] of await openBodies(rows)) {
       if (text === undefined) continue;
       const value = JSON.parse(text) as Json;
-      const digest = row.digest.toString('hex');
       found.set(digest, value);
       this.put(digest, value, text.length);
     }
@@ -69,28 +65,11 @@ export class BodyCache {
     bodies: ReadonlyMap<string, AcceptedBody>,
   ): Promise<void> {
     const candidates = [...bodies].filter(([digest]) => !this.#stored.has(digest));
-    if (candidates.length === 0) return;
-    const { rows } = await client.query<{ digest: Buffer }>({
-      name: 'bodies-present',
-      // What is referred to from now on is not to be swept away (store/archive/sweep-bodies.ts).
-      text: `with kept as (delete from body_candidates where cluster_id = $1 and digest = any($2::bytea[]))
-             select digest from bodies where cluster_id = $1 and digest = any($2::bytea[])
-             union all select digest from erased_bodies where cluster_id = $1 and digest = any($2::bytea[])`,
-      values: [clusterID, candidates.map(([digest]) => Buffer.from(digest, 'hex'))],
-    });
-    const present = new Set(rows.map((row) => row.digest.toString('hex')));
-    const copy = new CopyRows();
-    for (const [digest, body] of candidates) {
-      if (present.has(digest)) continue;
-      const { encoding, content } = body.encoded ?? encodeBody(body.json!);
-      copy.row(COLUMNS.length);
-      copy.int4(clusterID);
-      copy.bytes(body.digest);
-      copy.int4(body.size);
-      copy.int2(encoding);
-      copy.bytes(content);
-    }
-    await copyRows(client, 'bodies', COLUMNS, copy);
+    await storeBodies(
+      client,
+      clusterID,
+      candidates.map(([, body]) => body),
+    );
   }
 
   markStored(digests: Iterable<string>): void {

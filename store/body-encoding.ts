@@ -1,60 +1,38 @@
-import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import { sha256 } from '../core/canonical.js';
+import { promisify } from 'node:util';
+import { deflateRaw, inflateRaw } from 'node:zlib';
 import { BODY_DICTIONARY_1 } from './body-dictionary.js';
 
-/** How `bodies.content` holds a body's canonical JSON. Numbers are stored: never renumber. */
-const PLAIN = 0;
+/** How `content` holds canonical JSON. Numbers are stored: never renumber. */
+export const PLAIN = 0;
 /** Raw deflate (RFC 1951) with the preset dictionary of body-dictionary.ts. */
 const DEFLATE_1 = 1;
+/** Of a body whose content stands in a pack (store/body-packs.ts). */
+export const IN_PACK = 2;
 
 /** Below this, deflate's own cost outweighs what it saves. */
 const MIN_DEFLATE_BYTES = 120;
 
-export interface EncodedBody {
+export interface EncodedContent {
   encoding: number;
   content: Buffer;
 }
 
-export function encodeBody(plain: Buffer): EncodedBody {
+const deflate = promisify(deflateRaw) as (plain: Buffer, options: object) => Promise<Buffer>;
+const inflate = promisify(inflateRaw) as (content: Buffer, options: object) => Promise<Buffer>;
+
+/** Encodes canonical JSON, of one body or of several one after another, in a thread of Node's pool. */
+export async function encodeContent(plain: Buffer): Promise<EncodedContent> {
   if (plain.length < MIN_DEFLATE_BYTES) return { encoding: PLAIN, content: plain };
-  // Small windows and tables: bodies are a few KB, and setting up large ones costs more than the compression.
-  const windowBits = plain.length > 8192 ? 15 : 14;
-  // Most come out smaller than this; the default would allocate 16 KB for each.
-  const content = deflateRawSync(plain, {
-    level: 3,
-    memLevel: 6,
-    windowBits,
-    chunkSize: 1024,
-    dictionary: BODY_DICTIONARY_1,
-  });
+  // What comes out is small; the default would allocate 16 KB for each.
+  const content = await deflate(plain, { level: 6, chunkSize: 4096, dictionary: BODY_DICTIONARY_1 });
   return { encoding: DEFLATE_1, content };
 }
 
 /** @throws Error when the content is damaged or of an encoding that this version doesn't know */
-export function decodeBody(encoding: number, content: Buffer): string {
-  if (encoding === PLAIN) return content.toString('utf8');
+export async function decodeContent(encoding: number, content: Buffer): Promise<Buffer> {
+  if (encoding === PLAIN) return content;
+  // A whole pack at once: each piece more is another turn of the event loop.
   if (encoding === DEFLATE_1)
-    return inflateRawSync(content, { dictionary: BODY_DICTIONARY_1 }).toString('utf8');
-  throw new Error(`bodies.encoding ${encoding} is not known to this version`);
-}
-
-/** A body as it stands in the database. */
-export interface StoredBody {
-  digest: Buffer;
-  encoding: number;
-  content: Buffer;
-}
-
-/**
- * The canonical JSON of a stored body; undefined where its content is not what it was stored as: it no longer has its
- * digest, or can't be read at all. What somebody put in its place is nothing to be told to anyone.
- */
-export function openBody({ digest, encoding, content }: StoredBody): string | undefined {
-  let text: string;
-  try {
-    text = decodeBody(encoding, content);
-  } catch {
-    return undefined;
-  }
-  return sha256(text).equals(digest) ? text : undefined;
+    return inflate(content, { chunkSize: 64 * 1024, dictionary: BODY_DICTIONARY_1 });
+  throw new Error(`the encoding ${encoding} of a body is not known to this version`);
 }

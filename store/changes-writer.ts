@@ -94,7 +94,7 @@ export async function appendChanges(
     noteUid(uids, change);
     if (state && afterDigest) {
       const digest = afterDigest.toString('hex');
-      const size = context.bodies.stored.get(digest)?.size ?? item.accepted.size;
+      const size = context.bodies.stored.get(digest)?.json.length ?? item.accepted.size;
       after.push({ digest, object: state, size });
     }
   };

@@ -5,7 +5,16 @@ const MANY = 1000;
 const HARDLY_ANY = 100;
 /** What questions and jobs look into by cluster, besides partitions of events and changes. */
 const TABLES = [
-  ...['objects', 'object_uids', 'users', 'user_agents', 'event_contexts', 'bodies', 'attributions'],
+  ...[
+    'objects',
+    'object_uids',
+    'users',
+    'user_agents',
+    'event_contexts',
+    'bodies',
+    'body_packs',
+    'attributions',
+  ],
   ...['links', 'verdicts', 'current_verdicts', 'syncs', 'managed_objects'],
 ];
 

@@ -2,6 +2,7 @@ import type { ClientBase, Pool } from 'pg';
 import { WhochangedError } from '../core/errors.js';
 import { ERASED_DIGESTS } from '../core/retention/erased.js';
 import { HELD_EVENT } from './archive/due-rows.js';
+import { removeBodies } from './body-rows.js';
 import { lockCluster } from './cluster-lock.js';
 import { EVENT_JOINS_SQL, type EventRow } from './queries/events.js';
 import { inTransaction } from './transaction.js';
@@ -79,10 +80,7 @@ export async function eraseBodies(
        select $1, d, $3, $4, $5 from unnest($2::bytea[]) as d on conflict do nothing`,
       [clusterID, digests, event.event_id, by, reason],
     );
-    await client.query('delete from bodies where cluster_id = $1 and digest = any($2::bytea[])', [
-      clusterID,
-      digests,
-    ]);
+    await removeBodies(client, clusterID, digests);
     const changes = await client.query(
       `update changes set diff = null, field_terms = null, labels = null, inferred = null, summary = $3
         where cluster_id = $1 and (request_digest = any($2::bytea[]) or response_digest = any($2::bytea[])

@@ -1,6 +1,6 @@
 import type { Pool } from 'pg';
 import type { JsonObject } from '../core/audit-event.js';
-import { decodeBody, encodeBody } from './body-encoding.js';
+import { decodeContent, encodeContent } from './body-encoding.js';
 
 /** What was rendered, with what: the same makes the same. */
 export interface RenderingKey {
@@ -22,7 +22,9 @@ export async function findRendering(pool: Pool, key: RenderingKey): Promise<Json
             where repo_id = $1 and tree = $2 and path = $3 and renderer = $4 and redacted_by = $5`,
     values: [key.repoID, key.tree, key.path, key.renderer, key.redactedBy],
   });
-  return rows[0] && (JSON.parse(decodeBody(rows[0].encoding, rows[0].manifests)) as JsonObject[]);
+  if (!rows[0]) return undefined;
+  const json = await decodeContent(rows[0].encoding, rows[0].manifests);
+  return JSON.parse(json.toString('utf8')) as JsonObject[];
 }
 
 /** Keeps redacted manifests, and forgets the repository's that are old: those that are asked for are rendered again. */
@@ -31,7 +33,7 @@ export async function keepRendering(
   key: RenderingKey,
   manifests: readonly JsonObject[],
 ): Promise<void> {
-  const { encoding, content } = encodeBody(Buffer.from(JSON.stringify(manifests)));
+  const { encoding, content } = await encodeContent(Buffer.from(JSON.stringify(manifests)));
   await pool.query(
     `with old as (delete from renderings where repo_id = $1 and rendered_at < now() - $8 * interval '1 day')
      insert into renderings (repo_id, tree, path, renderer, redacted_by, encoding, manifests)

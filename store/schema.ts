@@ -159,7 +159,9 @@ interface BodyTable {
   digest: Buffer;
   size: number;
   encoding: number;
-  content: Buffer;
+  content: Buffer | null;
+  pack_id: string | null;
+  pack_offset: number | null;
 }
 
 /** A view: what repeats stands in `event_contexts`, the rest in `event_rows` (migrations/047-event-contexts.sql). */

@@ -4,7 +4,15 @@ import { partitionOf } from './partitions.js';
 /** Rows that a partition must hold before statistics say anything. */
 const MIN_ROWS = 1000;
 /** What appending looks into besides the partitions. */
-const SHARED_TABLES = ['bodies', 'objects', 'object_uids', 'users', 'event_contexts', 'open_requests'];
+const SHARED_TABLES = [
+  'bodies',
+  'body_packs',
+  'objects',
+  'object_uids',
+  'users',
+  'event_contexts',
+  'open_requests',
+];
 
 /**
  * Sees to the first statistics of each month's partitions. Without any, Postgres takes a full partition for an empty

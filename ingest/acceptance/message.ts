@@ -1,17 +1,16 @@
 import type { AcceptedBody, AcceptedEvent, Rejection } from '../../core/accept.js';
 import { STAGES } from '../../core/audit-event.js';
-import { CHANGE_CLASSES, EVENT_CLASSES } from '../../core/vocabulary.js';
-import { encodeBody } from '../../store/body-encoding.js';
+import { EVENT_CLASSES } from '../../core/vocabulary.js';
 import { CopyFields } from '../../store/copy-fields.js';
 import type { EntryIDs } from '../../store/dictionaries.js';
 import { encodeEventRow } from '../../store/event-row.js';
 import type { Taken, TakenLast } from './acceptance.js';
-import { BODY, EVENT, type MessageParts, UnpackedEvent } from './unpacked-event.js';
+import { EVENT, type MessageParts, UnpackedEvent } from './unpacked-event.js';
 
 /**
  * Accepted events on their way between threads. Cloning them as they are would cost as much as parsing them did, so
  * numbers and bytes are handed over: of each event its canonical JSON, which is parsed only when someone needs it, and
- * its row as it will be stored; of each body what will be stored. `events` and `bodies` say where what stands in `bytes`.
+ * its row as it will be stored; of each body its canonical JSON, once. `events` and `bodies` say where what stands in `bytes`.
  */
 export interface TakenMessage {
   auditIDs: string[];
@@ -40,27 +39,20 @@ export function packTaken(taken: Taken | TakenLast, ids: EntryIDs): TakenMessage
     bytes.raw(part);
     return bytes.length - part.length;
   };
-  const place = (body: AcceptedBody | undefined, projected: boolean): number => {
+  const place = (body: AcceptedBody | undefined): number => {
     if (!body) return -1;
     const digest = body.digest.toString('latin1');
     let at = places.get(digest);
     if (at === undefined) {
       at = bodies.length;
       places.set(digest, at);
-      const { encoding, content } = body.encoded ?? encodeBody(body.json!);
-      const start = put(content);
-      bodies.push(put(body.digest), body.size, encoding, start, start + content.length, -1, -1);
-    }
-    if (projected && bodies[at + BODY.jsonStart]! < 0) {
-      const start = put(body.json!);
-      bodies[at + BODY.jsonStart] = start;
-      bodies[at + BODY.jsonEnd] = start + body.json!.length;
+      const start = put(body.json);
+      bodies.push(put(body.digest), start, start + body.json.length);
     }
     return at;
   };
   let at = 0;
   for (const accepted of taken.accepted) {
-    const projected = (CHANGE_CLASSES as readonly string[]).includes(accepted.class);
     const row = encodeEventRow(bytes, accepted, ids);
     const json = put(accepted.json);
     events[at + EVENT.class] = EVENT_CLASSES.indexOf(accepted.class);
@@ -75,8 +67,8 @@ export function packTaken(taken: Taken | TakenLast, ids: EntryIDs): TakenMessage
     events[at + EVENT.columnsStart] = row.start;
     events[at + EVENT.columnsEnd] = row.end;
     events[at + EVENT.referenceBytes] = row.referenceBytes;
-    events[at + EVENT.request] = place(accepted.request, projected);
-    events[at + EVENT.response] = place(accepted.response, projected);
+    events[at + EVENT.request] = place(accepted.request);
+    events[at + EVENT.response] = place(accepted.response);
     at += EVENT.numbers;
   }
   return {

@@ -23,16 +23,11 @@ export const EVENT = {
   numbers: 14,
 } as const;
 
-/** Where the numbers of a body stand in its part of `bodies`. The JSON is there only where it will be projected. */
+/** Where the numbers of a body stand in its part of `bodies`. */
 export const BODY = {
   digest: 0,
-  size: 1,
-  encoding: 2,
-  contentStart: 3,
-  contentEnd: 4,
-  jsonStart: 5,
-  jsonEnd: 6,
-  numbers: 7,
+  jsonStart: 1,
+  jsonEnd: 2,
 } as const;
 
 /** What a message holds of its events, and where. */
@@ -105,8 +100,8 @@ export class UnpackedEvent implements AcceptedEvent {
     if (this.#event) return this.#event;
     const { request, response } = this;
     const event = parseCanonicalEvent(this.json.toString('utf8'));
-    if (request?.json) event.requestObject = JSON.parse(request.json.toString('utf8')) as Json;
-    if (response?.json) event.responseObject = JSON.parse(response.json.toString('utf8')) as Json;
+    if (request) event.requestObject = JSON.parse(request.json.toString('utf8')) as Json;
+    if (response) event.responseObject = JSON.parse(response.json.toString('utf8')) as Json;
     this.#event = event;
     return event;
   }
@@ -115,14 +110,8 @@ export class UnpackedEvent implements AcceptedEvent {
 function bodyAt({ bytes, bodies }: MessageParts, at: number): AcceptedBody | undefined {
   if (at < 0) return undefined;
   const digest = bodies[at + BODY.digest]!;
-  const json = bodies[at + BODY.jsonStart]!;
   return {
     digest: bytes.subarray(digest, digest + 32),
-    json: json < 0 ? undefined : bytes.subarray(json, bodies[at + BODY.jsonEnd]),
-    encoded: {
-      encoding: bodies[at + BODY.encoding]!,
-      content: bytes.subarray(bodies[at + BODY.contentStart], bodies[at + BODY.contentEnd]),
-    },
-    size: bodies[at + BODY.size]!,
+    json: bytes.subarray(bodies[at + BODY.jsonStart], bodies[at + BODY.jsonEnd]),
   };
 }

@@ -1,7 +1,6 @@
 import { type AcceptedEvent, acceptValue, type Redaction, type Rejection } from '../../core/accept.js';
 import { formatMicros } from '../../core/timestamp.js';
 import type { Batch } from '../../store/new-events.js';
-import { wholeEvent } from '../whole-event.js';
 
 /** A rejection as JSON: its digest in hex. */
 type StoredRejection = Omit<Rejection, 'digest'> & { digest: string };
@@ -20,7 +19,7 @@ export function encodeBatch(batch: Batch): Buffer {
     sourceID: batch.sourceID,
     clusterID: batch.clusterID,
     receivedAt: batch.receivedAt,
-    events: batch.accepted.map(wholeEvent).map((event) => ({
+    events: batch.accepted.map(({ event }) => ({
       ...event,
       requestReceivedTimestamp: formatMicros(event.requestReceivedTimestamp),
       stageTimestamp: formatMicros(event.stageTimestamp),

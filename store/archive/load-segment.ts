@@ -1,6 +1,6 @@
 import type { ClientBase } from 'pg';
 import { parseMicros } from '../../core/timestamp.js';
-import { encodeBody } from '../body-encoding.js';
+import { storeBodies } from '../body-rows.js';
 import { inClusterLock } from '../cluster-lock.js';
 import { CopyRows, copyRows } from '../copy.js';
 import { Dictionaries, DictionaryIDs } from '../dictionaries.js';
@@ -57,28 +57,11 @@ async function putBodies(
   clusterID: number,
   bodies: readonly ArchivedBody[],
 ): Promise<void> {
-  const whole = bodies.filter((body) => body.text !== null);
-  const encoded = whole.map(({ text }) => encodeBody(Buffer.from(text!)));
+  const whole = bodies.flatMap(({ digest, text }) =>
+    text === null ? [] : [{ digest, json: Buffer.from(text) }],
+  );
   // What is swept away meanwhile would be missing.
-  await inClusterLock(client, clusterID, async () => {
-    const digests = whole.map(({ digest }) => digest);
-    await client.query('delete from body_candidates where cluster_id = $1 and digest = any($2::bytea[])', [
-      clusterID,
-      digests,
-    ]);
-    await client.query(
-      `insert into bodies (cluster_id, digest, size, encoding, content)
-       select $1, b.* from unnest($2::bytea[], $3::integer[], $4::smallint[], $5::bytea[]) as b (digest, size, encoding, content)
-        where not exists (select from erased_bodies x where x.cluster_id = $1 and x.digest = b.digest) on conflict do nothing`,
-      [
-        clusterID,
-        digests,
-        whole.map(({ text }) => Buffer.byteLength(text!)),
-        encoded.map(({ encoding }) => encoding),
-        encoded.map(({ content }) => content),
-      ],
-    );
-  });
+  await inClusterLock(client, clusterID, () => storeBodies(client, clusterID, whole));
 }
 
 /** Those that are not there already, taken apart as intake does it. */

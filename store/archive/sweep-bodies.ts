@@ -1,7 +1,8 @@
 import type { ClientBase } from 'pg';
+import { removeBodies } from '../body-rows.js';
 import { inClusterLock } from '../cluster-lock.js';
 
-const BODIES_AT_ONCE = 2000;
+const BODIES_AT_ONCE = 1000;
 
 /**
  * Deletes bodies of dropped rows that no row refers to any more. Writers of a cluster skip bodies that they know to be
@@ -20,10 +21,11 @@ export async function sweepBodies(
     client.query('update clusters set bodies_epoch = bodies_epoch + 1 where id = $1', [clusterID]),
   );
   await client.query('drop table if exists unreferenced_bodies');
-  await client.query('create temporary table unreferenced_bodies (digest bytea primary key)');
+  await client.query('create temporary table unreferenced_bodies (digest bytea primary key, pack_id bigint)');
   await client.query(
     `insert into unreferenced_bodies
-     select b.digest from body_candidates b
+     select b.digest, p.pack_id
+       from body_candidates b left join bodies p on p.cluster_id = b.cluster_id and p.digest = b.digest
       where b.cluster_id = $1
         and not exists (select from (
               select unnest(array[request_digest, response_digest]) as digest from events where cluster_id = $1
@@ -36,17 +38,22 @@ export async function sweepBodies(
   while (!signal.aborted) {
     const { gone, looked } = await inClusterLock(client, clusterID, async () => {
       const { rows } = await client.query<{ digest: Buffer }>(
-        `with batch as (delete from unreferenced_bodies where digest in (select digest from unreferenced_bodies limit $1) returning digest)
-         select digest from batch`,
+        // Those of a pack together: what else is in it is packed anew once.
+        `delete from unreferenced_bodies
+          where digest in (select digest from unreferenced_bodies order by pack_id limit $1) returning digest`,
         [BODIES_AT_ONCE],
       );
       // Those that were written anew meanwhile are no candidates any more.
-      const deleted = await client.query(
-        `with c as (delete from body_candidates where cluster_id = $1 and digest = any($2::bytea[]) returning digest)
-         delete from bodies b using c where b.cluster_id = $1 and b.digest = c.digest`,
+      const going = await client.query<{ digest: Buffer }>(
+        'delete from body_candidates where cluster_id = $1 and digest = any($2::bytea[]) returning digest',
         [clusterID, rows.map(({ digest }) => digest)],
       );
-      return { gone: deleted.rowCount ?? 0, looked: rows.length };
+      const gone = await removeBodies(
+        client,
+        clusterID,
+        going.rows.map(({ digest }) => digest),
+      );
+      return { gone, looked: rows.length };
     });
     swept += gone;
     if (looked === 0) {

@@ -1,7 +1,7 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { ClientBase } from 'pg';
 import { formatMicros, parseMicros } from '../../core/timestamp.js';
-import { decodeBody } from '../body-encoding.js';
+import { BODIES_BY_DIGEST, openBodies, type StoredBody } from '../body-packs.js';
 import { type DueQuestion, findDueEvents, findTheirChanges } from './due-rows.js';
 import type { S3Archive } from './files.js';
 import type { Row } from './parquet.js';
@@ -83,20 +83,17 @@ async function addBodies(client: ClientBase, clusterID: number, writer: SegmentW
   const digests = writer.bodyDigests;
   for (let from = 0; from < digests.length; from += BODIES_AT_ONCE) {
     const wanted = digests.slice(from, from + BODIES_AT_ONCE);
-    const { rows } = await client.query<{ digest: Buffer; encoding: number; content: Buffer }>(
-      'select digest, encoding, content from bodies where cluster_id = $1 and digest = any($2::bytea[])',
-      [clusterID, wanted.map((digest) => Buffer.from(digest, 'hex'))],
-    );
-    const texts = new Map(
-      rows.map((row) => [row.digest.toString('hex'), decodeBody(row.encoding, row.content)]),
-    );
+    const { rows } = await client.query<StoredBody>(BODIES_BY_DIGEST, [
+      clusterID,
+      wanted.map((digest) => Buffer.from(digest, 'hex')),
+    ]);
+    const texts = await openBodies(rows);
     for (const hex of wanted) {
-      const digest = Buffer.from(hex, 'hex');
       const text = texts.get(hex);
       // A body that was altered in the database is not that body.
-      const whole = text !== undefined && createHash('sha256').update(text).digest().equals(digest);
-      if (text !== undefined && !whole) throw new Error(`the body ${hex} does not have that digest any more`);
-      writer.addBody({ digest, text: text ?? null });
+      if (text === undefined && texts.has(hex))
+        throw new Error(`the body ${hex} does not have that digest any more`);
+      writer.addBody({ digest: Buffer.from(hex, 'hex'), text: text ?? null });
     }
   }
 }

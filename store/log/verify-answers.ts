@@ -1,6 +1,6 @@
 import { type Kysely, sql } from 'kysely';
 import type { Pool } from 'pg';
-import { openBody, type StoredBody } from '../body-encoding.js';
+import { openBodies, type StoredBody, storedBodiesSql } from '../body-packs.js';
 import { eventIDSql } from '../queries/events.js';
 import { streamRows } from '../queries/stream.js';
 import type { Database } from '../schema.js';
@@ -61,11 +61,13 @@ async function* verifyBodies(
     id: digest.toString('hex'),
     detail,
   });
-  const all = sql<StoredBody>`select digest, encoding, content from bodies where cluster_id = ${cluster.id}`;
-  for await (const body of streamRows(pool, db, [all])) {
-    if (openBody(body) === undefined)
-      yield told('altered', body.digest, 'its content no longer has its digest');
-    if (++counts.bodies % PROGRESS_ROWS === 0) progress();
+  const all = sql<StoredBody>`${sql.raw(storedBodiesSql('true', String(cluster.id)))} order by b.pack_id`;
+  for await (const bodies of packByPack(streamRows(pool, db, [all]))) {
+    for (const [digest, text] of await openBodies(bodies)) {
+      if (text === undefined)
+        yield told('altered', Buffer.from(digest, 'hex'), 'its content no longer has its digest');
+      if (++counts.bodies % PROGRESS_ROWS === 0) progress();
+    }
   }
   const lost = sql<{ digest: Buffer; event_id: string }>`
     select r.digest, min(${sql.raw(eventIDSql('r', 'event'))}) as event_id
@@ -77,6 +79,19 @@ async function* verifyBodies(
      group by r.digest order by 2`;
   for await (const { digest, event_id } of streamRows(pool, db, [lost]))
     yield told('removed', digest, `event ${event_id} has it, nobody has erased it lawfully, and it is gone`);
+}
+
+/** Bodies of one pack at a time, and those without one each by itself, out of rows in the order of their packs. */
+async function* packByPack(rows: AsyncIterable<StoredBody>): AsyncGenerator<StoredBody[]> {
+  let own: StoredBody[] = [];
+  for await (const row of rows) {
+    if (own[0] && (row.pack_id === null || row.pack_id !== own[0].pack_id)) {
+      yield own;
+      own = [];
+    }
+    own.push(row);
+  }
+  if (own.length > 0) yield own;
 }
 
 /**

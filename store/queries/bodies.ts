@@ -1,6 +1,6 @@
-import type { Kysely } from 'kysely';
+import { CompiledQuery, type Kysely } from 'kysely';
 import type { Json, JsonObject } from '../../core/audit-event.js';
-import { openBody } from '../body-encoding.js';
+import { BODIES_BY_DIGEST, openBodies, type StoredBody } from '../body-packs.js';
 import type { Database } from '../schema.js';
 
 /** Bodies by their digests in hex. A digest whose body was erased, never stored, or altered since, is left out. */
@@ -11,17 +11,12 @@ export async function findBodies(
 ): Promise<Map<string, Json>> {
   const wanted = digests.filter((digest) => digest !== null);
   if (wanted.length === 0) return new Map();
-  const rows = await db
-    .selectFrom('bodies')
-    .select(['digest', 'encoding', 'content'])
-    .where('cluster_id', '=', clusterID)
-    .where('digest', 'in', wanted)
-    .execute();
+  const { rows } = await db.executeQuery<StoredBody>(
+    CompiledQuery.raw(BODIES_BY_DIGEST, [clusterID, wanted]),
+  );
   const bodies = new Map<string, Json>();
-  for (const row of rows) {
-    const text = openBody(row);
-    if (text !== undefined) bodies.set(row.digest.toString('hex'), JSON.parse(text) as Json);
-  }
+  for (const [digest, text] of await openBodies(rows))
+    if (text !== undefined) bodies.set(digest, JSON.parse(text) as Json);
   return bodies;
 }
 

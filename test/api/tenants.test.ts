@@ -91,7 +91,7 @@ function aimed(path: string): string {
  * What rows refer to by a digest, shared by a cluster's namespaces. Whoever sees no row that names one can't ask for it by any
  * route; a statement that asks for all of them would show them (docs/threat-model.md, what remains).
  */
-const SHARED = ['users', 'user_agents', 'authorizations', 'bodies'];
+const SHARED = ['users', 'user_agents', 'authorizations', 'bodies', 'body_packs'];
 
 /** What the routes with needed parameters are asked with. */
 const QUERIES: Record<string, string> = {

@@ -4,6 +4,7 @@ import type { Job } from '../../jobs/job.js';
 import { retentionJob, sweepBodiesJob } from '../../jobs/retention.js';
 import { createRetentionMetrics } from '../../jobs/retention-metrics.js';
 import { S3Archive } from '../../store/archive/files.js';
+import { openBodies, type StoredBody, storedBodiesSql } from '../../store/body-packs.js';
 import { S3Clients } from '../../store/s3-client.js';
 import type { S3Place } from '../../store/s3-place.js';
 import type { TestReceiver } from './receiver.js';
@@ -64,6 +65,14 @@ export async function openArchive(
     sweep: () => run(sweepBodiesJob(), '2027-01-01T00:00:00Z'),
     stop: () => clients.stop(),
   };
+}
+
+/** Every body with its text, in an order of its own, wherever its content stands. */
+export async function dumpBodies(receiver: TestReceiver): Promise<string[]> {
+  const { rows } = await receiver.database.pool.query<StoredBody>(
+    storedBodiesSql('true', '(select id from clusters)'),
+  );
+  return [...(await openBodies(rows))].map(([digest, text]) => `${digest} ${text}`).sort();
 }
 
 /** Every row of a table as text, in an order of its own: equal for tables that hold the same. */

@@ -6,7 +6,7 @@ import type { ChartReading, SourceReading } from '../../../core/links/source-rea
 import { GitObjects } from '../../../jobs/git/objects.js';
 import { Manifests } from '../../../jobs/git/render.js';
 import { RenderPrograms } from '../../../jobs/git/render-programs.js';
-import { decodeBody } from '../../../store/body-encoding.js';
+import { decodeContent } from '../../../store/body-encoding.js';
 import { createTestDatabase, type TestDatabase } from '../../harness/database.js';
 import { TestRepo } from '../../harness/git-repo.js';
 import { HELM } from '../../harness/helm-chart.js';
@@ -258,7 +258,7 @@ describe('what a program made', () => {
       expect((await made(broken, 'v2')).unknown).toMatch(/helm could not render it/);
       const { rows } = await database.pool.query('select encoding, manifests from renderings');
       expect(rows).toHaveLength(1);
-      const kept = decodeBody(rows[0].encoding, rows[0].manifests);
+      const kept = String(await decodeContent(rows[0].encoding, rows[0].manifests));
       expect(kept).toContain('[redacted]');
       expect(kept).not.toContain('hunter2');
     } finally {

@@ -4,7 +4,7 @@ import { attributeJob } from '../../../jobs/attribute.js';
 import { linksJob } from '../../../jobs/links.js';
 import { verdictsJob } from '../../../jobs/verdicts.js';
 import { BUILT_IN_POLICY } from '../../../main/policy-file.js';
-import { encodeBody } from '../../../store/body-encoding.js';
+import { encodeContent } from '../../../store/body-encoding.js';
 import { createKysely } from '../../../store/database.js';
 import { type AnswerCounts, verifyAnswers } from '../../../store/log/verify-answers.js';
 import { findBodies } from '../../../store/queries/bodies.js';
@@ -60,7 +60,15 @@ it('finds nothing in an untouched ledger, and looks at all of it', async () => {
 });
 
 describe('whoever writes to what answers are read from', () => {
-  const TABLES = ['bodies', 'changes', 'current_verdicts', 'users', 'erased_bodies', 'event_rows'];
+  const TABLES = [
+    'bodies',
+    'body_packs',
+    'changes',
+    'current_verdicts',
+    'users',
+    'erased_bodies',
+    'event_rows',
+  ];
   const LAST = `(select max(at) from changes)`;
 
   beforeAll(async () => {
@@ -136,12 +144,13 @@ describe('whoever writes to what answers are read from', () => {
       digestVerified: true,
       event: { responseObject: { kind: 'Deployment' } },
     });
-    const forged = encodeBody(Buffer.from(JSON.stringify({ kind: 'Deployment', spec: { image: 'web:2' } })));
-    await run('update bodies set content = $1, encoding = $2 where digest = $3', [
-      forged.content,
-      forged.encoding,
-      rows[0].response_digest,
-    ]);
+    const forged = await encodeContent(
+      Buffer.from(JSON.stringify({ kind: 'Deployment', spec: { image: 'web:2' } })),
+    );
+    await run(
+      'update bodies set content = $1, encoding = $2, pack_id = null, pack_offset = null where digest = $3',
+      [forged.content, forged.encoding, rows[0].response_digest],
+    );
     expect(await told()).toEqual(['altered: body: its content no longer has its digest']);
     const { event, digestVerified } = await read();
     expect(digestVerified).toBe(false);
@@ -152,5 +161,27 @@ describe('whoever writes to what answers are read from', () => {
       rows[0].response_digest,
     ]);
     expect(await told()).toEqual(['altered: body: its content no longer has its digest']);
+  });
+
+  it('alters what several bodies stand in: each is named, and none is told', async () => {
+    const { rows } = await run('select digest from bodies where pack_id is not null');
+    expect(rows.length).toBeGreaterThan(3);
+    const db = createKysely(receiver.database.pool);
+    const read = () =>
+      findBodies(
+        db,
+        cluster.id,
+        rows.map(({ digest }) => digest),
+      );
+    expect((await read()).size).toBe(rows.length);
+    for (const attack of [
+      `update body_packs set content = 'no deflate'`,
+      'delete from body_packs',
+      'update bodies set pack_offset = pack_offset + 1 where pack_id is not null',
+    ]) {
+      await run(attack);
+      expect(await told()).toEqual(rows.map(() => 'altered: body: its content no longer has its digest'));
+      expect(await read()).toEqual(new Map());
+    }
   });
 });
