@@ -3,7 +3,7 @@ import { type AcceptedBody, acceptBody } from '../core/accept.js';
 import type { Json, JsonObject } from '../core/audit-event.js';
 import type { ParsedValues } from '../core/parsed-values.js';
 import { RecentSet } from '../core/recent.js';
-import { BODIES_BY_DIGEST, openBodies, type StoredBody } from './body-packs.js';
+import { readBodies, type StoredBody } from './body-packs.js';
 import { storeBodies } from './body-rows.js';
 
 /** Digests that are known to be in the store, for each cluster: what is forgotten is asked for, so these needn't be many. */
@@ -44,12 +44,12 @@ export class BodyCache {
       else found.set(digest, value);
     }
     if (missing.length === 0) return found;
-    const { rows } = await client.query<StoredBody>({
-      name: 'bodies-by-digest',
-      text: BODIES_BY_DIGEST,
-      values: [clusterID, missing],
-    });
-    for (const [digest, text] of await openBodies(rows)) {
+    const texts = await readBodies(
+      (text, values) => client.query<StoredBody>({ name: 'bodies-by-digest', text, values }),
+      clusterID,
+      missing,
+    );
+    for (const [digest, text] of texts) {
       if (text === undefined) continue;
       const value = JSON.parse(text) as Json;
       found.set(digest, value);

@@ -91,25 +91,67 @@ export const storedBodiesSql = (condition: string, cluster = '$1') => `
             from bodies where cluster_id = ${cluster} and ${condition}) b
     left join body_packs p on p.cluster_id = ${cluster} and p.pack_id = b.pack_id and b.first`;
 
-/** By a cluster's id and digests. */
-export const BODIES_BY_DIGEST = storedBodiesSql('digest = any($2::bytea[])');
+const BY_DIGEST = storedBodiesSql('digest = any($2::bytea[])');
+
+/** Bodies that are asked for at once: each may bring a whole pack. */
+const BODIES_AT_ONCE = 500;
+/** Packs that are in memory at once, whole. */
+const PACKS_AT_ONCE = 8;
+
+/** Sends the statement, by whichever client. */
+export type AskForBodies = (
+  text: string,
+  values: [clusterID: number, digests: Buffer[]],
+) => Promise<{ rows: StoredBody[] }>;
+
+/** Stored bodies as openBodies gives them. Digests that the cluster doesn't have are left out. */
+export async function readBodies(
+  ask: AskForBodies,
+  clusterID: number,
+  digests: readonly Buffer[],
+): Promise<Map<string, string | undefined>> {
+  const opened = new Map<string, string | undefined>();
+  for (let from = 0; from < digests.length; from += BODIES_AT_ONCE) {
+    const { rows } = await ask(BY_DIGEST, [clusterID, digests.slice(from, from + BODIES_AT_ONCE)]);
+    for (const [digest, text] of await openBodies(rows)) opened.set(digest, text);
+  }
+  return opened;
+}
 
 /**
  * The canonical JSON of stored bodies by their digests in hex; undefined where the content is not what it was stored as: it
  * no longer has its digest, or can't be read at all. What somebody put in its place is nothing to be told to anyone.
  */
 export async function openBodies(rows: readonly StoredBody[]): Promise<Map<string, string | undefined>> {
-  const packs = new Map<string | null, Promise<Buffer | undefined>>();
-  for (const { pack_id, pack_encoding, pack_content } of rows)
-    if (pack_content) packs.set(pack_id, readable(pack_encoding!, pack_content));
-  const opened = rows.map(async ({ digest, size, encoding, content, pack_id, pack_offset }) => {
-    const json = content
-      ? await readable(encoding, content)
-      : (await packs.get(pack_id))?.subarray(pack_offset!, pack_offset! + size);
+  const groups = new Map<string | StoredBody, StoredBody[]>();
+  for (const row of rows) {
+    const key = row.pack_id ?? row;
+    const own = groups.get(key);
+    if (own) own.push(row);
+    else groups.set(key, [row]);
+  }
+  const opened = new Map<string, string | undefined>();
+  const all = [...groups.values()];
+  for (let from = 0; from < all.length; from += PACKS_AT_ONCE)
+    await Promise.all(all.slice(from, from + PACKS_AT_ONCE).map((own) => openTogether(own, opened)));
+  return opened;
+}
+
+/** Those of one pack, or one that has none. */
+async function openTogether(
+  rows: readonly StoredBody[],
+  opened: Map<string, string | undefined>,
+): Promise<void> {
+  const { encoding, content } = rows[0]!;
+  const pack = rows.find(({ pack_content }) => pack_content);
+  const plain = pack
+    ? await readable(pack.pack_encoding!, pack.pack_content!)
+    : content && (await readable(encoding, content));
+  for (const { digest, size, pack_offset } of rows) {
+    const json = pack_offset === null ? plain : plain?.subarray(pack_offset, pack_offset + size);
     const whole = json && sha256(json).equals(digest);
-    return [digest.toString('hex'), whole ? json.toString('utf8') : undefined] as const;
-  });
-  return new Map(await Promise.all(opened));
+    opened.set(digest.toString('hex'), whole ? json.toString('utf8') : undefined);
+  }
 }
 
 async function readable(encoding: number, content: Buffer): Promise<Buffer | undefined> {

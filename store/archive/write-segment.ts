@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ClientBase } from 'pg';
 import { formatMicros, parseMicros } from '../../core/timestamp.js';
-import { BODIES_BY_DIGEST, openBodies, type StoredBody } from '../body-packs.js';
+import { readBodies, type StoredBody } from '../body-packs.js';
 import { type DueQuestion, findDueEvents, findTheirChanges } from './due-rows.js';
 import type { S3Archive } from './files.js';
 import type { Row } from './parquet.js';
@@ -83,11 +83,11 @@ async function addBodies(client: ClientBase, clusterID: number, writer: SegmentW
   const digests = writer.bodyDigests;
   for (let from = 0; from < digests.length; from += BODIES_AT_ONCE) {
     const wanted = digests.slice(from, from + BODIES_AT_ONCE);
-    const { rows } = await client.query<StoredBody>(BODIES_BY_DIGEST, [
+    const texts = await readBodies(
+      (text, values) => client.query<StoredBody>(text, values),
       clusterID,
       wanted.map((digest) => Buffer.from(digest, 'hex')),
-    ]);
-    const texts = await openBodies(rows);
+    );
     for (const hex of wanted) {
       const text = texts.get(hex);
       // A body that was altered in the database is not that body.

@@ -1,6 +1,6 @@
 import { CompiledQuery, type Kysely } from 'kysely';
 import type { Json, JsonObject } from '../../core/audit-event.js';
-import { BODIES_BY_DIGEST, openBodies, type StoredBody } from '../body-packs.js';
+import { readBodies, type StoredBody } from '../body-packs.js';
 import type { Database } from '../schema.js';
 
 /** Bodies by their digests in hex. A digest whose body was erased, never stored, or altered since, is left out. */
@@ -11,12 +11,13 @@ export async function findBodies(
 ): Promise<Map<string, Json>> {
   const wanted = digests.filter((digest) => digest !== null);
   if (wanted.length === 0) return new Map();
-  const { rows } = await db.executeQuery<StoredBody>(
-    CompiledQuery.raw(BODIES_BY_DIGEST, [clusterID, wanted]),
+  const texts = await readBodies(
+    (text, values) => db.executeQuery<StoredBody>(CompiledQuery.raw(text, values)),
+    clusterID,
+    wanted,
   );
   const bodies = new Map<string, Json>();
-  for (const [digest, text] of await openBodies(rows))
-    if (text !== undefined) bodies.set(digest, JSON.parse(text) as Json);
+  for (const [digest, text] of texts) if (text !== undefined) bodies.set(digest, JSON.parse(text) as Json);
   return bodies;
 }
 
