@@ -67,59 +67,65 @@ create table event_rows (
 
 alter table events rename to old_events;
 
--- Old rows as they will be.
+-- Old rows are taken apart a month at a time. `offset 0` keeps what one step has computed from being computed again by the next.
 create function pg_temp.of_many(key text) returns boolean immutable language sql as $$
   select key ~ '^(k8s\.io/|mutation\.webhook\.|failed-open\.|podsecuritypolicy\.|pod-security\.kubernetes\.io/(enforce-policy|exempt)$)' $$;
-create temporary view taken_apart as
-  select e.*, case when not e.varies then nullif(e.after_path, '') end as context_rest, case when e.varies then e.after_path end as uri_rest
-    from (select e.*, e.path is null and e.object_id is not null or length(e.after_path) > 200
-                   or e.after_path ~ '[?&](resourceVersion|continue|timeoutSeconds|sinceTime|sinceSeconds)=[^0&]' as varies
-            from (select e.*, substr(e.request_uri, coalesce(e.path_length, 0) + 1) as after_path from (select e.*, case when not e.status ?| array['message', 'details'] then e.status end as context_status,
-                         (select jsonb_object_agg(key, value) from jsonb_each(e.annotations) where pg_temp.of_many(key)) as context_annotations,
-                         (select jsonb_object_agg(key, value) from jsonb_each(e.annotations) where not pg_temp.of_many(key)) as own_annotations,
-                         p.form as path, length(p.path) as path_length
-                    from old_events e
-                    left join objects o on o.cluster_id = e.cluster_id and o.id = e.object_id
-                    left join lateral (
-                      select form, path
-                        from unnest(array['object', 'collection'], array[o.name, '']) with ordinality as f (form, name, n)
-                       cross join lateral resource_path(o.api_group, e.object_ref ->> 'apiVersion', o.namespace, o.resource, f.name,
-                                                        coalesce(e.object_ref ->> 'subresource', '')) as path
-                       where o.resource <> '' and starts_with(e.request_uri, path)
-                         and substr(e.request_uri, length(path) + 1, 1) in ('', '?')
-                       order by n limit 1) p on true) e) e) e;
-
-create function pg_temp.context_id(e taken_apart) returns bigint immutable language sql as $$
-  select ('x' || left(md5(jsonb_build_array(e.api_version, e.level, e.verb, e.code, e.context_status, e.user_agent_id,
-    e.authorization_id, e.source_ips, e.object_ref ->> 'apiVersion', e.path, e.context_rest, e.context_annotations, e.authentication_metadata)::text), 16))::bit(64)::bigint $$;
-
-insert into event_contexts
-  select distinct on (cluster_id, id) * from (
-    select e.cluster_id, pg_temp.context_id(e) as id, e.api_version, e.level, e.verb, e.code, e.context_status, e.user_agent_id,
-           e.authorization_id, e.source_ips, e.object_ref ->> 'apiVersion', e.path, e.context_rest, e.context_annotations,
-           e.authentication_metadata
-      from taken_apart e) x;
-
+create function pg_temp.begins(uri text, path text) returns boolean immutable language sql as $$
+  select starts_with(uri, path) and substr(uri, length(path) + 1, 1) in ('', '?') $$;
 do $$
 declare
   part record;
 begin
   for part in
     select c.relname as name, pg_get_expr(c.relpartbound, c.oid) as bounds
-      from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'old_events'::regclass
+      from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'old_events'::regclass order by 1
   loop
     execute format('create table %I partition of event_rows %s', 'event_rows' || substr(part.name, length('events') + 1), part.bounds);
+    execute format($query$
+      create temporary table apart as
+      select *, ('x' || left(md5(jsonb_build_array(api_version, level, verb, code, context_status, user_agent_id, authorization_id,
+                  source_ips, ref_api_version, path, context_rest, context_annotations, authentication_metadata)::text), 16))::bit(64)::bigint as context_id
+        from (
+          select *, case when not varies then nullif(rest, '') end as context_rest, case when varies then rest end as uri_rest
+            from (
+              select *, path is null and object_id is not null or length(rest) > 200
+                        or rest ~ '[?&](resourceVersion|continue|timeoutSeconds|sinceTime|sinceSeconds)=[^0&]' as varies
+                from (
+                  select *, case path when 'object' then substr(request_uri, length(object_path) + 1)
+                                      when 'collection' then substr(request_uri, length(collection_path) + 1)
+                                      else request_uri end as rest
+                    from (
+                      select *, case when pg_temp.begins(request_uri, object_path) then 'object'
+                                     when pg_temp.begins(request_uri, collection_path) then 'collection' end as path
+                        from (
+                          select e.*,
+                                 case when not e.status ?| array['message', 'details'] then e.status end as context_status,
+                                 case when e.annotations is not null then
+                                   (select jsonb_object_agg(key, value) from jsonb_each(e.annotations) where pg_temp.of_many(key)) end as context_annotations,
+                                 case when e.annotations is not null then
+                                   (select jsonb_object_agg(key, value) from jsonb_each(e.annotations) where not pg_temp.of_many(key)) end as own_annotations,
+                                 case when o.resource <> '' then
+                                   resource_path(o.api_group, ref_api_version, o.namespace, o.resource, o.name, coalesce(subresource, '')) end as object_path,
+                                 case when o.resource <> '' and o.name <> '' then
+                                   resource_path(o.api_group, ref_api_version, o.namespace, o.resource, '', coalesce(subresource, '')) end as collection_path
+                            from (select *, object_ref ->> 'apiVersion' as ref_api_version, object_ref ->> 'subresource' as subresource
+                                    from %I offset 0) e
+                            left join objects o on o.cluster_id = e.cluster_id and o.id = e.object_id offset 0) e offset 0) e offset 0) e offset 0) e
+          offset 0) e$query$, part.name);
+    insert into event_contexts
+      select cluster_id, context_id, api_version, level, verb, code, context_status, user_agent_id, authorization_id, source_ips,
+             ref_api_version, path, context_rest, context_annotations, authentication_metadata
+        from apart where ctid in (select min(ctid) from apart group by cluster_id, context_id)
+          on conflict do nothing;
+    insert into event_rows
+      select at, stage_at, seq, user_id, impersonated_user_id, context_id, cluster_id, source_id, class, stage, request_id, object_id,
+             subresource, digest, id_bytes(audit_id), uri_rest, id_bytes(object_ref ->> 'uid'), object_ref ->> 'resourceVersion',
+             case when context_status is null then status end, own_annotations, request_digest, response_digest
+        from apart;
+    drop table apart;
   end loop;
 end $$;
-
-insert into event_rows
-  select e.at, e.stage_at, e.seq, e.user_id, e.impersonated_user_id, pg_temp.context_id(e), e.cluster_id, e.source_id, e.class,
-         e.stage, e.request_id, e.object_id, e.object_ref ->> 'subresource', e.digest, id_bytes(e.audit_id), e.uri_rest,
-         id_bytes(e.object_ref ->> 'uid'), e.object_ref ->> 'resourceVersion', case when e.context_status is null then e.status end,
-         e.own_annotations, e.request_digest, e.response_digest
-    from taken_apart e order by e.at, e.seq;
-
-drop view taken_apart cascade;
+drop function pg_temp.of_many, pg_temp.begins;
 drop table old_events;
 
 create view events with (security_invoker = true) as
