@@ -2,7 +2,8 @@ import type { ClientBase } from 'pg';
 import { removeBodies } from '../body-rows.js';
 import { inClusterLock } from '../cluster-lock.js';
 
-const BODIES_AT_ONCE = 1000;
+/** Few enough that writers are not kept waiting for long while as many packs are packed anew. */
+const BODIES_AT_ONCE = 300;
 
 /**
  * Deletes bodies of dropped rows that no row refers to any more. Writers of a cluster skip bodies that they know to be
@@ -21,10 +22,13 @@ export async function sweepBodies(
     client.query('update clusters set bodies_epoch = bodies_epoch + 1 where id = $1', [clusterID]),
   );
   await client.query('drop table if exists unreferenced_bodies');
-  await client.query('create temporary table unreferenced_bodies (digest bytea primary key, pack_id bigint)');
+  await client.query(
+    'create temporary table unreferenced_bodies (n bigint primary key, digest bytea not null)',
+  );
+  // Those of a pack stand together: what else is in it is packed anew once.
   await client.query(
     `insert into unreferenced_bodies
-     select b.digest, p.pack_id
+     select row_number() over (order by p.pack_id), b.digest
        from body_candidates b left join bodies p on p.cluster_id = b.cluster_id and p.digest = b.digest
       where b.cluster_id = $1
         and not exists (select from (
@@ -35,13 +39,11 @@ export async function sweepBodies(
     [clusterID],
   );
   let swept = 0;
-  while (!signal.aborted) {
+  for (let from = 0; !signal.aborted; from += BODIES_AT_ONCE) {
     const { gone, looked } = await inClusterLock(client, clusterID, async () => {
       const { rows } = await client.query<{ digest: Buffer }>(
-        // Those of a pack together: what else is in it is packed anew once.
-        `delete from unreferenced_bodies
-          where digest in (select digest from unreferenced_bodies order by pack_id limit $1) returning digest`,
-        [BODIES_AT_ONCE],
+        'select digest from unreferenced_bodies where n > $1 and n <= $2',
+        [from, from + BODIES_AT_ONCE],
       );
       // Those that were written anew meanwhile are no candidates any more.
       const going = await client.query<{ digest: Buffer }>(
