@@ -1,4 +1,5 @@
-import type { Pool } from 'pg';
+import type { Pool, PoolClient } from 'pg';
+import { compactPartition } from '../store/compaction.js';
 
 /** One copy every so many seconds: 5 million events reach over about three months. */
 export const STEP_SECONDS = 100_003;
@@ -36,7 +37,8 @@ const MOVED: Record<string, string> = {
 };
 
 /**
- * Repeats what a ledger holds until it has this many events, each copy later, as other requests on the same objects.
+ * Repeats what a ledger holds until it has this many events, each copy later, as other requests on the same objects. Its
+ * indexes are as those of months that are over.
  * Works once for a ledger: copies of copies would have the ids of others.
  */
 export async function fillLedger(pool: Pool, events: number, say: (text: string) => void): Promise<void> {
@@ -58,6 +60,7 @@ export async function fillLedger(pool: Pool, events: number, say: (text: string)
         `create table if not exists ${table}_${suffix} partition of ${table} for values from ('${from}') to ('${from}'::timestamptz + interval '1 month')`,
       );
   }
+  const definitions = await dropIndexes(client);
   for (const table of ['event_rows', 'changes', 'attributions']) {
     const { rows } = await client.query<{ name: string }>(
       `select quote_ident(attname) as name from pg_attribute where attrelid = $1::regclass and attnum > 0 and not attisdropped order by attnum`,
@@ -74,7 +77,26 @@ export async function fillLedger(pool: Pool, events: number, say: (text: string)
       );
       if (k % 10 === 0 || k === copies) say(`${table}: copy ${k} of ${copies}`);
     }
+    if (table !== 'event_rows') continue;
+    for (const definition of definitions) {
+      say(definition);
+      await client.query(definition);
+    }
   }
+  const { rows: months } = await client.query<{ name: string }>(
+    `select inhrelid::regclass::text as name from pg_inherits where inhparent = 'changes'::regclass`,
+  );
+  for (const { name } of months) await compactPartition(client, name, new AbortController().signal);
   await client.query('vacuum analyze');
   client.release();
+}
+
+/** Indexes of `event_rows` are built at once when its rows are there, as `compact-months` leaves them. Returns their definitions. */
+async function dropIndexes(client: PoolClient): Promise<string[]> {
+  const { rows } = await client.query<{ name: string; definition: string }>(
+    `select indexrelid::regclass::text as name, replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON ') as definition
+       from pg_index where indrelid = 'event_rows'::regclass`,
+  );
+  for (const { name } of rows) await client.query(`drop index ${name}`);
+  return rows.map(({ definition }) => definition);
 }
