@@ -1,5 +1,4 @@
 import type { Pool, PoolClient } from 'pg';
-import { compactPartition } from '../store/compaction.js';
 
 /** One copy every so many seconds: 5 million events reach over about three months. */
 export const STEP_SECONDS = 100_003;
@@ -38,14 +37,13 @@ const MOVED: Record<string, string> = {
 
 /**
  * Repeats what a ledger holds until it has this many events, each copy later, as other requests on the same objects. Its
- * indexes are as those of months that are over.
+ * indexes are built at once, as `compact-months` leaves them.
  * Works once for a ledger: copies of copies would have the ids of others.
  */
 export async function fillLedger(pool: Pool, events: number, say: (text: string) => void): Promise<void> {
   const client = await pool.connect();
   const has = Number((await client.query('select count(*) from events')).rows[0].count);
   const copies = Math.max(0, Math.ceil(events / has) - 1);
-  await client.query(FUNCTIONS);
   const last = await client.query(
     `select (max(at) + $1 * interval '1 second' * ${STEP_SECONDS}) as until, min(at) as since from events`,
     [copies],
@@ -60,42 +58,57 @@ export async function fillLedger(pool: Pool, events: number, say: (text: string)
         `create table if not exists ${table}_${suffix} partition of ${table} for values from ('${from}') to ('${from}'::timestamptz + interval '1 month')`,
       );
   }
-  const definitions = await dropIndexes(client);
-  for (const table of ['event_rows', 'changes', 'attributions']) {
-    const { rows } = await client.query<{ name: string }>(
-      `select quote_ident(attname) as name from pg_attribute where attrelid = $1::regclass and attnum > 0 and not attisdropped order by attnum`,
-      [table],
-    );
-    const columns = rows.map((row) => row.name);
-    await client.query(`create temp table base_${table} as select ${columns.join(', ')} from ${table}`);
-    for (let k = 1; k <= copies; k++) {
-      const values = columns.map((name) =>
-        (name === 'audit_id' ? AUDIT_IDS[table]! : (MOVED[name] ?? name)).replaceAll('%k', String(k)),
-      );
-      await client.query(
-        `insert into ${table} (${columns.join(', ')}) select ${values.join(', ')} from base_${table}`,
-      );
-      if (k % 10 === 0 || k === copies) say(`${table}: copy ${k} of ${copies}`);
-    }
-    if (table !== 'event_rows') continue;
-    for (const definition of definitions) {
-      say(definition);
-      await client.query(definition);
-    }
-  }
-  const { rows: months } = await client.query<{ name: string }>(
-    `select inhrelid::regclass::text as name from pg_inherits where inhparent = 'changes'::regclass`,
-  );
-  for (const { name } of months) await compactPartition(client, name, new AbortController().signal);
-  await client.query('vacuum analyze');
   client.release();
+  await Promise.all([
+    copyTables(pool, ['event_rows'], copies, say),
+    copyTables(pool, ['changes', 'attributions'], copies, say),
+  ]);
+  await pool.query('vacuum analyze');
 }
 
-/** Indexes of `event_rows` are built at once when its rows are there, as `compact-months` leaves them. Returns their definitions. */
-async function dropIndexes(client: PoolClient): Promise<string[]> {
+/** Tables one after another, in a session of its own. Their indexes are built once their rows are there. */
+async function copyTables(
+  pool: Pool,
+  tables: readonly string[],
+  copies: number,
+  say: (text: string) => void,
+): Promise<void> {
+  const client = await pool.connect();
+  try {
+    await client.query(FUNCTIONS);
+    for (const table of tables) {
+      const definitions = await dropIndexes(client, table);
+      const { rows } = await client.query<{ name: string }>(
+        `select quote_ident(attname) as name from pg_attribute where attrelid = $1::regclass and attnum > 0 and not attisdropped order by attnum`,
+        [table],
+      );
+      const columns = rows.map((row) => row.name);
+      await client.query(`create temp table base_${table} as select ${columns.join(', ')} from ${table}`);
+      for (let k = 1; k <= copies; k++) {
+        const values = columns.map((name) =>
+          (name === 'audit_id' ? AUDIT_IDS[table]! : (MOVED[name] ?? name)).replaceAll('%k', String(k)),
+        );
+        await client.query(
+          `insert into ${table} (${columns.join(', ')}) select ${values.join(', ')} from base_${table}`,
+        );
+        if (k % 10 === 0 || k === copies) say(`${table}: copy ${k} of ${copies}`);
+      }
+      for (const definition of definitions) {
+        say(definition);
+        await client.query(definition);
+      }
+    }
+  } finally {
+    client.release();
+  }
+}
+
+/** Drops the indexes of a table that hold no key of it. Returns their definitions. */
+async function dropIndexes(client: PoolClient, table: string): Promise<string[]> {
   const { rows } = await client.query<{ name: string; definition: string }>(
     `select indexrelid::regclass::text as name, replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON ') as definition
-       from pg_index where indrelid = 'event_rows'::regclass`,
+       from pg_index x where indrelid = $1::regclass and not exists (select from pg_constraint c where c.conindid = x.indexrelid)`,
+    [table],
   );
   for (const { name } of rows) await client.query(`drop index ${name}`);
   return rows.map(({ definition }) => definition);
