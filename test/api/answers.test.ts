@@ -5,15 +5,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import type { ChangeItem } from '../../api/change-schema.js';
 import { allItems, ask } from '../harness/api-client.js';
-import { feedSession, type RunningApi, startApi } from '../harness/running-api.js';
+import { type RunningApi, startApiWithSession } from '../harness/running-api.js';
 
 const SESSION = join(import.meta.dirname, '../fixtures/session');
 const WEB = '/v1/objects/default/apps/deployments/shop/web';
 
 let api: RunningApi;
 beforeAll(async () => {
-  api = await startApi();
-  await feedSession(api);
+  api = await startApiWithSession();
 });
 afterAll(() => api.stop());
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ChangeItem } from '../../api/change-schema.js';
 import { allItems, ask } from '../harness/api-client.js';
 import { Cluster, eventList } from '../harness/events.js';
-import { feedSession, type RunningApi, startApi } from '../harness/running-api.js';
+import { type RunningApi, startApiWithSession } from '../harness/running-api.js';
 
 let api: RunningApi;
 /** Every change of the recorded session that a plain answer shows, newest first. */
@@ -10,8 +10,7 @@ let visible: ChangeItem[];
 /** Those and all others: derived, status, refused, dry runs, leases, ... */
 let everything: ChangeItem[];
 beforeAll(async () => {
-  api = await startApi();
-  await feedSession(api);
+  api = await startApiWithSession();
   visible = await allItems(api, '/v1/changes', 1000);
   everything = await allItems(api, '/v1/changes?all=true', 1000);
 });

@@ -11,7 +11,7 @@ import { readTrustedKeys } from '../../verify/keys.js';
 import { verifyReport } from '../../verify/report.js';
 import { ask } from '../harness/api-client.js';
 import { problemsOfActivity, problemsOfResults } from '../harness/report-schemas.js';
-import { postSession, type RunningApi, startApi } from '../harness/running-api.js';
+import { type RunningApi, startApiWithSession } from '../harness/running-api.js';
 import { runVerify } from '../harness/verifier.js';
 import { readScenarios } from '../scenarios/scenario.js';
 import { type Told, tellScenarios } from '../scenarios/tell.js';
@@ -23,12 +23,11 @@ const NUMBERS = [1, 4, 34];
 let api: RunningApi;
 let told: Told;
 beforeAll(async () => {
-  api = await startApi({ WHOCHANGED_ROLES: 'ingest,api' });
+  api = await startApiWithSession({ WHOCHANGED_ROLES: 'ingest,api' });
   told = await tellScenarios(
     api.pool,
     readScenarios().filter(({ number }) => NUMBERS.includes(number)),
   );
-  await postSession(api);
 }, 90_000);
 afterAll(async () => {
   await told?.stop();

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { Cluster, eventList } from '../harness/events.js';
-import { feedSession, type RunningApi, startApi } from '../harness/running-api.js';
+import { type RunningApi, startApiWithSession } from '../harness/running-api.js';
 
 /** Times of the recorded session: deploy/web was created at :56, scaled at :57, and got a new image at :59. */
 const SCALED = '2026-11-24T13:37:58Z';
@@ -14,8 +14,7 @@ const IMAGE = 'spec.template.spec.containers[web].image';
 let api: RunningApi;
 let imageChange: string;
 beforeAll(async () => {
-  api = await startApi();
-  await feedSession(api);
+  api = await startApiWithSession();
   const { stdout } = await api.cli([
     ...WEB,
     '--field',

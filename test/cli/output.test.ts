@@ -4,7 +4,7 @@ import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { runShell } from '../harness/cli.js';
-import { feedSession, type RunningApi, startApi } from '../harness/running-api.js';
+import { type RunningApi, startApiWithSession } from '../harness/running-api.js';
 
 const SESSION = ['--since', '2026-11-24T13:37:00Z', '--until', '2026-11-24T13:41:00Z'];
 const FIXTURES = join(import.meta.dirname, '../fixtures/session');
@@ -14,8 +14,7 @@ const SECRETS = readFileSync(join(FIXTURES, 'seeded-secrets.txt'), 'utf8')
 
 let api: RunningApi;
 beforeAll(async () => {
-  api = await startApi();
-  await feedSession(api);
+  api = await startApiWithSession();
 });
 afterAll(() => api.stop());
 

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runShell } from '../harness/cli.js';
-import { feedSession, type RunningApi, startApi } from '../harness/running-api.js';
+import { type RunningApi, startApiWithSession } from '../harness/running-api.js';
 
 const WEB = ['deploy/web', '-n', 'shop', '--utc'];
 /** Times of the recorded session. */
@@ -11,8 +11,7 @@ const ESCAPE = '\u001b';
 
 let api: RunningApi;
 beforeAll(async () => {
-  api = await startApi();
-  await feedSession(api);
+  api = await startApiWithSession();
 });
 afterAll(() => api.stop());
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ask } from '../harness/api-client.js';
 import { Cluster, eventList } from '../harness/events.js';
-import { postSession, type RunningApi, startApi } from '../harness/running-api.js';
+import { type RunningApi, startApiWithSession } from '../harness/running-api.js';
 
 interface Parameter {
   name: string;
@@ -19,8 +19,7 @@ let api: RunningApi;
 let operations: Operation[];
 
 beforeAll(async () => {
-  api = await startApi({ WHOCHANGED_API_REQUESTS_PER_MINUTE: '1000000' });
-  await postSession(api);
+  api = await startApiWithSession({ WHOCHANGED_API_REQUESTS_PER_MINUTE: '1000000' });
   const document = (await ask(api, '/openapi.json', { token: null })).json;
   type Methods = Record<string, { parameters?: Parameter[]; requestBody?: object }>;
   operations = Object.entries(document.paths as Record<string, Methods>).flatMap(([path, methods]) =>

@@ -1,18 +1,14 @@
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
 import type { Pool } from 'pg';
 import { readConfig } from '../../main/config.js';
 import { createLogger } from '../../main/log.js';
 import { start } from '../../main/start.js';
 import { type CliResult, runCli } from './cli.js';
 import { createTestDatabase } from './database.js';
+import { copyOfFolder, type SessionLedger, sessionBodies, sessionLedger } from './session-ledger.js';
 import { webhookToken } from './system.js';
-
-const SESSION = join(import.meta.dirname, '../fixtures/session/recording.ndjson.gz');
-const BATCH = 400;
 
 export interface RunningApi {
   http: string;
@@ -33,14 +29,33 @@ export interface RunningApi {
   post(body: string): Promise<Record<string, number>>;
   /** Runs the command line with the admin token. */
   cli(args: string[], env?: Record<string, string>): Promise<CliResult>;
+  /** Stops it, and leaves its database and its folder. */
+  halt(): Promise<void>;
   stop(): Promise<void>;
 }
 
 /** The whole system in this process, on ports of its own, over a database of its own; `environment` is set besides. */
-export async function startApi(environment: Record<string, string> = {}): Promise<RunningApi> {
-  const database = await createTestDatabase();
-  const folder = await mkdtemp(join(tmpdir(), 'whochanged-api-'));
-  let logged = '';
+export function startApi(environment: Record<string, string> = {}): Promise<RunningApi> {
+  return startOver(undefined, environment);
+}
+
+/** The same, once it was fed the recorded session: what controllers did is traced to its causes, and judged. */
+export async function startApiWithSession(environment: Record<string, string> = {}): Promise<RunningApi> {
+  const ledger = await sessionLedger(async () => {
+    const api = await startApi();
+    await feedSession(api);
+    return api;
+  });
+  return startOver(ledger, environment);
+}
+
+async function startOver(
+  ledger: SessionLedger | undefined,
+  environment: Record<string, string>,
+): Promise<RunningApi> {
+  const database = await createTestDatabase(ledger?.template);
+  const folder = await copyOfFolder(ledger);
+  let logged = ledger?.log ?? '';
   const write = (line: string) => {
     logged += line;
   };
@@ -53,6 +68,8 @@ export async function startApi(environment: Record<string, string> = {}): Promis
     WHOCHANGED_HTTPS_HOST: '127.0.0.1',
     // Tests ask for what is refused, more often than people may.
     WHOCHANGED_API_FAILED_LOGINS_PER_MINUTE: '1000000',
+    // A thread costs a second of CPU to start from the sources, and does what is done without: threads.test.ts.
+    WHOCHANGED_INGEST_THREADS: '0',
     ...environment,
   });
   let fatal: unknown;
@@ -76,6 +93,10 @@ export async function startApi(environment: Record<string, string> = {}): Promis
     post: (body) => send(`${http}/ingest/v1/audit/default`, sourceToken, body),
     cli: (args, env = {}) =>
       runCli(args, { folder, env: { WHOCHANGED_URL: http, WHOCHANGED_TOKEN: adminToken, ...env } }),
+    halt: async () => {
+      await system.stop();
+      await database.leave();
+    },
     stop: async () => {
       await system.stop();
       await database.drop();
@@ -86,11 +107,7 @@ export async function startApi(environment: Record<string, string> = {}): Promis
 
 /** Feeds the recorded session through the webhook. */
 export async function postSession(api: RunningApi): Promise<void> {
-  const lines = gunzipSync(readFileSync(SESSION)).toString('utf8').trim().split('\n');
-  for (let at = 0; at < lines.length; at += BATCH) {
-    const items = lines.slice(at, at + BATCH).join(',');
-    await api.post(`{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":[${items}]}`);
-  }
+  for (const body of sessionBodies()) await api.post(body);
 }
 
 /** The same, with what controllers did traced to its causes, and judged. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { pino } from 'pino';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { Traffic } from '../../../bench/traffic.js';
 import type { AcceptedEvent } from '../../../core/accept.js';
 import { createKeyedDigest } from '../../../core/redact/keyed-digest.js';
@@ -14,12 +14,7 @@ const LIMIT = 1 << 20;
 const redaction = { rules: compileRedactionRules(DEFAULT_REDACTION_RULES), digest: createKeyedDigest(KEY) };
 const data = { rules: DEFAULT_REDACTION_RULES, key: KEY, maxItemBytes: LIMIT };
 const log = pino({ level: 'silent' });
-
-let open: Acceptances | undefined;
-afterEach(async () => {
-  await open?.stop();
-  open = undefined;
-});
+const batches = [...new Traffic().batches([0])];
 
 async function accept(acceptances: Acceptances, body: Buffer, piece: number): Promise<TakenLast[]> {
   const acceptance = acceptances.open();
@@ -50,10 +45,13 @@ function comparable(taken: TakenLast[]): unknown {
 }
 
 describe('accepting in threads', () => {
+  // A thread takes a second of CPU to start from the sources.
+  const open = threadedAcceptances(data, 2, log);
+  afterAll(() => open.stop());
+
   it('gives what accepting in place gives, broken items included', async () => {
-    open = threadedAcceptances(data, 2, log);
     const local = localAcceptances(redaction, LIMIT);
-    const [batch] = [...new Traffic().batches([0])];
+    const [batch] = batches;
     const broken = batch!.body.replace('"items":[', '"items":[{"kind":"Pod"},7,{"auditID":"x"},');
     for (const body of [
       batch!.body,
@@ -72,8 +70,7 @@ describe('accepting in threads', () => {
   });
 
   it('gives back the memory of events that are durable, and lets nobody read there again', async () => {
-    open = threadedAcceptances(data, 1, log);
-    const [batch] = [...new Traffic().batches([0])];
+    const [batch] = batches;
     const [taken] = await accept(open, Buffer.from(batch!.body), LIMIT);
     const event = taken!.accepted[0]!;
     const { buffer } = event.json;
@@ -84,9 +81,8 @@ describe('accepting in threads', () => {
   });
 
   it('gives a change its bodies to be compared', async () => {
-    open = threadedAcceptances(data, 1, log);
     const changes: AcceptedEvent[] = [];
-    for (const { body } of new Traffic().batches([0])) {
+    for (const { body } of batches.slice(0, 3)) {
       for (const { accepted } of await accept(open, Buffer.from(body), LIMIT))
         changes.push(...accepted.filter((item) => item.class === 'change' && item.response));
     }
@@ -102,9 +98,8 @@ it('stores through threads what it stores without', async () => {
     WHOCHANGED_INGEST_THREADS: '1',
     WHOCHANGED_REDACTION_KEY_FILE: join(without.folder, 'keys/redaction.key'),
   });
-  const traffic = new Traffic();
   try {
-    for (const { body } of traffic.batches([0])) {
+    for (const { body } of batches) {
       for (const receiver of [without, threaded])
         expect(await receiver.post(body)).toMatchObject({ status: 200 });
     }
@@ -122,13 +117,14 @@ it('stores through threads what it stores without', async () => {
 }, 120_000);
 
 it("fails what a thread had been asked when it ends, and doesn't start one over and over", async () => {
-  open = threadedAcceptances(
+  const open = threadedAcceptances(
     { ...data, rules: { ...DEFAULT_REDACTION_RULES, sensitiveNames: ['('] } },
     1,
     log,
   );
+  onTestFinished(() => open.stop());
   const acceptance = open.open();
   await expect(acceptance.push(Buffer.from('{}'))).rejects.toMatchObject({ code: 'overloaded' });
   // The next one can't start either; meanwhile bodies are refused, to be sent again.
-  expect(() => open!.open()).toThrow(/being replaced/);
+  expect(() => open.open()).toThrow(/being replaced/);
 });
