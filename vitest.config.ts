@@ -2,8 +2,10 @@ import { defineConfig } from 'vitest/config';
 import { memoryFolder } from './test/harness/memory-folder.js';
 
 // Where the tests and all that they start put their files.
-const memory = memoryFolder();
-if (memory !== undefined) process.env.TMPDIR ??= memory;
+if (process.env.TMPDIR === undefined) {
+  const memory = memoryFolder();
+  if (memory !== undefined) process.env.TMPDIR = memory;
+}
 
 const report = process.env.VITEST_JSON_REPORT;
 
