@@ -76,11 +76,11 @@ export async function startReceiver(
   };
 }
 
-/** Adds a source to the cluster `prod`, behind the back of all receivers. Returns its token. */
-export async function addSource(database: TestDatabase, name = 'prod-a'): Promise<string> {
+/** Adds a source to a cluster, behind the back of all receivers. Returns its token. */
+export async function addSource(database: TestDatabase, name = 'prod-a', cluster = 'prod'): Promise<string> {
   const { secret, sha256 } = newSecret('wcs');
   const client = await database.pool.connect();
-  await createSource(client, { name, cluster: 'prod', secretSha256: sha256 });
+  await createSource(client, { name, cluster, secretSha256: sha256 });
   client.release();
   return secret;
 }
