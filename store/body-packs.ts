@@ -7,6 +7,9 @@ import { decodeContent, type EncodedContent, encodeContent, IN_PACK } from './bo
  */
 const PACK_BYTES = 64 * 1024;
 
+/** Packs that are in memory at once, whole. */
+const PACKS_AT_ONCE = 8;
+
 /** A body's canonical JSON in UTF-8, with its SHA-256. */
 export interface PlainBody {
   digest: Buffer;
@@ -33,10 +36,14 @@ export async function packBodies(
   firstPackID: number,
 ): Promise<{ placed: PlacedBody[]; packs: Pack[] }> {
   const groups = groupsOf(bodies);
-  // Copies: whoever waits for the deflating may give up, and give back the memory that the bodies lie in.
-  const contents = await Promise.all(
-    groups.map((group) => encodeContent(Buffer.concat(group.map(({ json }) => json)))),
-  );
+  const contents: EncodedContent[] = [];
+  for (let from = 0; from < groups.length; from += PACKS_AT_ONCE) {
+    const some = groups.slice(from, from + PACKS_AT_ONCE);
+    // Copies: whoever waits for the deflating may give up, and give back the memory that the bodies lie in.
+    contents.push(
+      ...(await Promise.all(some.map((own) => encodeContent(Buffer.concat(own.map(({ json }) => json)))))),
+    );
+  }
   const placed: PlacedBody[] = [];
   const packs: Pack[] = [];
   for (const [i, group] of groups.entries()) {
@@ -95,9 +102,6 @@ const BY_DIGEST = storedBodiesSql('digest = any($2::bytea[])');
 
 /** Bodies that are asked for at once: each may bring a whole pack. */
 const BODIES_AT_ONCE = 500;
-/** Packs that are in memory at once, whole. */
-const PACKS_AT_ONCE = 8;
-
 /** Sends the statement, by whichever client. */
 export type AskForBodies = (
   text: string,

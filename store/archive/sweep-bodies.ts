@@ -8,7 +8,7 @@ const BODIES_AT_ONCE = 300;
 /**
  * Deletes bodies of dropped rows that no row refers to any more. Writers of a cluster skip bodies that they know to be
  * there, so they are first made to forget (`bodies_epoch`); from then on whoever writes a reference to a candidate takes it
- * out of the candidates (store/body-cache.ts). What is left after a look at every row is referred to by none. The look reads
+ * out of the candidates (store/body-rows.ts). What is left after a look at every row is referred to by none. The look reads
  * all events and changes of the cluster once; it locks nothing.
  */
 export async function sweepBodies(
