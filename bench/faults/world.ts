@@ -1,13 +1,13 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Pool } from 'pg';
 import { pino } from 'pino';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../main/embedded-postgres.js';
 import { createPool } from '../../store/database.js';
+import { freePort } from '../../test/harness/free-port.js';
 import { pause } from '../../test/harness/process-group.js';
 import { CREDENTIALS } from '../../test/harness/s3.js';
 import { webhookToken } from '../../test/harness/system.js';
@@ -166,12 +166,4 @@ async function addBucket(replicas: Replica[], adminToken: string, s3: ManagedS3)
     }),
   });
   if (!response.ok) throw new Error(`the source was not added: ${response.status} ${await response.text()}`);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address() as { port: number };
-  await new Promise((done) => server.close(done));
-  return port;
 }

@@ -1,8 +1,8 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { openSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { freePort } from '../harness/free-port.js';
 
 /** Static tokens of a cluster that lives for one test. */
 const TOKENS = `admin-token,kubernetes-admin,u-admin,"system:masters"
@@ -32,14 +32,6 @@ export interface LiveCluster {
   stillRuns(): Promise<void>;
   /** Stops the controllers, then the apiserver, which delivers what it still holds, then etcd. */
   stop(): Promise<void>;
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address() as { port: number };
-  await new Promise((done) => server.close(done));
-  return port;
 }
 
 /** etcd, kube-apiserver and kube-controller-manager from `bin`, or the PATH, on loopback, in a new folder. */

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, it } from 'vitest';
 import { createPool } from '../../store/database.js';
+import { freePort } from '../harness/free-port.js';
 import { type RunningSystem, startSystem } from '../harness/system.js';
-import { freePort, type LiveCluster, startCluster } from './live-cluster.js';
+import { type LiveCluster, startCluster } from './live-cluster.js';
 import { addSource, adminToken, eventsStored, eventsTold } from './live-ledger.js';
 
 const BIN = process.env.WHOCHANGED_E2E_BIN;

@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type CliResult, runCli } from '../harness/cli.js';
+import { freePort } from '../harness/free-port.js';
 import { type RunningSystem, startSystem } from '../harness/system.js';
-import { freePort, type LiveCluster, startCluster } from './live-cluster.js';
+import { type LiveCluster, startCluster } from './live-cluster.js';
 import { addSource, adminToken } from './live-ledger.js';
 
 export interface KubeAnswer {
