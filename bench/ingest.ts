@@ -13,6 +13,7 @@ import { PARTITIONED } from '../store/partitions.js';
 import { CREDENTIALS, startS3 } from '../test/harness/s3.js';
 import { startSystem, webhookToken } from '../test/harness/system.js';
 import { askAsAdmin, backfill, packed, upload } from './bucket.js';
+import { clickhouse } from './clickhouse-table.js';
 import { costing } from './cpu.js';
 import { duckdb, gzipped, naiveTable, parquet, type Rival, writeNdjson } from './rivals.js';
 import { send } from './send.js';
@@ -193,6 +194,11 @@ if (flags.rivals) {
   rivals.push(await gzipped(file));
   rivals.push(await naiveTable(pool, file, rivalEvents));
   rivals.push(await duckdb(folder, file, rivalEvents));
+  for (const compression of ['lz4', 'zstd'] as const) {
+    const rival = await clickhouse(folder, file, rivalEvents, compression);
+    if (rival) rivals.push(rival);
+    else process.stderr.write('ClickHouse: not run: no clickhouse-server is on the PATH\n');
+  }
   rivals.push(parquet(traffic, RIVAL_SESSIONS));
 }
 await pool.end();
