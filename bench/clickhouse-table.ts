@@ -128,7 +128,7 @@ export async function clickhouse(
     const stored = Number(await server.run('select count() from events'));
     if (stored !== events) throw new Error(`ClickHouse holds ${stored} events instead of ${events}`);
     return {
-      name: `ClickHouse (${compression.toUpperCase()})`,
+      name: `ClickHouse ${server.version}, ${compression}`,
       eventsPerSecond: events / seconds,
       bytes: await bytesOf(server, 'events'),
     };

@@ -12,6 +12,9 @@ const THREADS = 2;
 /** How its columns' files are compressed: what it does by itself, and what takes fewer bytes. */
 export type Compression = 'lz4' | 'zstd';
 
+/** Why it isn't measured. */
+export const NO_CLICKHOUSE = 'no clickhouse-server is on the PATH';
+
 /** A ClickHouse server of our own, asked over HTTP. */
 export interface ClickHouse {
   version: string;
@@ -44,7 +47,7 @@ export async function startClickhouse(
   compression: Compression = 'lz4',
   command = clickhouseCommand(),
 ): Promise<ClickHouse> {
-  if (!command) throw new Error('clickhouse-server is not on the PATH');
+  if (!command) throw new Error(NO_CLICKHOUSE);
   const root = resolve(folder);
   const port = await freePort();
   await mkdir(root, { recursive: true });

@@ -63,18 +63,15 @@ export function* linesOfCopy({ lines }: CopiedEvents, copy: number): Generator<s
       );
 }
 
-/** Thrown where all events of a copied store wouldn't fit on the disk. */
-export class NoRoom extends Error {
-  constructor(needs: number, free: number) {
-    super(`needs ${gigabytes(needs)} of disk, and ${gigabytes(free)} are left to it`);
-  }
-}
+/** Thrown where something can't be asked on this machine; the message says why. */
+export class NotRun extends Error {}
 
 export const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e9 ? 3 : 1)} GB`;
 
-/** @throws NoRoom where the disk under a folder doesn't have so many bytes and some to spare */
+/** @throws NotRun where the disk under a folder doesn't have so many bytes and some to spare */
 export async function assertRoom(folder: string, bytes: number): Promise<void> {
   const { bavail, bsize } = await statfs(folder);
   const free = bavail * bsize - SPARE_BYTES;
-  if (bytes > free) throw new NoRoom(bytes, Math.max(0, free));
+  if (bytes > free)
+    throw new NotRun(`needs ${gigabytes(bytes)} of disk, and ${gigabytes(Math.max(0, free))} are left to it`);
 }

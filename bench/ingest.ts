@@ -13,6 +13,7 @@ import { PARTITIONED } from '../store/partitions.js';
 import { CREDENTIALS, startS3 } from '../test/harness/s3.js';
 import { startSystem, webhookToken } from '../test/harness/system.js';
 import { askAsAdmin, backfill, packed, upload } from './bucket.js';
+import { NO_CLICKHOUSE } from './clickhouse.js';
 import { clickhouse } from './clickhouse-table.js';
 import { costing } from './cpu.js';
 import { duckdb, gzipped, naiveTable, parquet, type Rival, writeNdjson } from './rivals.js';
@@ -197,7 +198,7 @@ if (flags.rivals) {
   for (const compression of ['lz4', 'zstd'] as const) {
     const rival = await clickhouse(folder, file, rivalEvents, compression);
     if (rival) rivals.push(rival);
-    else process.stderr.write('ClickHouse: not run: no clickhouse-server is on the PATH\n');
+    else process.stderr.write(`ClickHouse: not run: ${NO_CLICKHOUSE}\n`);
   }
   rivals.push(parquet(traffic, RIVAL_SESSIONS));
 }
@@ -228,5 +229,5 @@ for (const { name, bytes } of relations.filter((row) => row.bytes / total.events
   console.log(`  ${name.padEnd(28)}${(bytes / total.events).toFixed(1).padStart(8)} bytes an event`);
 for (const { name, eventsPerSecond, bytes } of rivals) {
   const rate = eventsPerSecond === undefined ? '' : `, ${Math.round(eventsPerSecond)} events/s`;
-  console.log(`${name.padEnd(18)}${(bytes / rivalEvents).toFixed(0).padStart(6)} bytes an event${rate}`);
+  console.log(`${name.padEnd(26)}${(bytes / rivalEvents).toFixed(0).padStart(6)} bytes an event${rate}`);
 }

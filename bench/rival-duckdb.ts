@@ -12,7 +12,7 @@ const TOGETHER = 16;
 /**
  * DuckDB after it has read the events, in the order of their times, so that it can leave out what a time excludes. Its newest
  * format of files takes less than half of the default's bytes.
- * @throws NoRoom where it wouldn't fit
+ * @throws NotRun where it wouldn't fit
  */
 export async function openDuckdb(
   folder: string,

@@ -10,7 +10,7 @@ const DATABASE = 'rival';
 /**
  * One jsonb column with a GIN index, in a database of its own in the ledger's Postgres, so that both have the same settings.
  * The index is made when the rows are there, with memory for that alone.
- * @throws NoRoom where it wouldn't fit
+ * @throws NotRun where it wouldn't fit
  */
 export async function openJsonb(
   folder: string,

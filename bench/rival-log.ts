@@ -21,7 +21,7 @@ const SCRIPT =
  * The audit log as an apiserver that rotates it leaves it, gzipped (level 6), a file for each copy of the events. `zgrep | jq`
  * reads the files whose times a question is about. Of those it reads the newest until they hold `most` events: where that
  * leaves some out, the answer says so.
- * @throws NoRoom where it wouldn't fit
+ * @throws NotRun where it wouldn't fit
  */
 export async function openLog(
   folder: string,

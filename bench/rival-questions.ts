@@ -3,9 +3,10 @@ import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type RunningSystem, startSystem } from '../test/harness/system.js';
 import { ask } from './asked.js';
-import { type CopiedEvents, copiedEvents, gigabytes, NoRoom } from './copied-events.js';
+import { type CopiedEvents, copiedEvents, gigabytes, NotRun } from './copied-events.js';
 import { fillFolder, poolOf, SESSIONS } from './filled-ledger.js';
 import { askRival, type Cell, type Column, printTable } from './rival-answers.js';
+import { openClickhouse } from './rival-clickhouse.js';
 import { openDuckdb } from './rival-duckdb.js';
 import { openJsonb } from './rival-jsonb.js';
 import { openLog } from './rival-log.js';
@@ -19,7 +20,7 @@ import { Traffic } from './traffic.js';
 /**
  * `npm run bench:rivals -- [events] [samples]`
  * The same questions about the same events, one store after the other: whochanged over HTTP, one jsonb table with a GIN index
- * in the same Postgres, DuckDB after it has read the events, and `zgrep | jq` over the gzipped log. What is sent to
+ * in the same Postgres, DuckDB and ClickHouse after they have read the events, and `zgrep | jq` over the gzipped log. What is sent to
  * whochanged for real is copied in each of them by one rule (copied-events.ts). Prints p50 and p99 in milliseconds and the
  * most rows that an answer had. What whochanged answers holds more, and redacted: what a write changed, what set it off,
  * its verdict; and it records who asked.
@@ -58,7 +59,7 @@ async function askOther(title: string, open: () => Promise<RivalStore>, places: 
   try {
     store = await open();
   } catch (error) {
-    if (!(error instanceof NoRoom)) throw error;
+    if (!(error instanceof NotRun)) throw error;
     say(`${title}: not run: ${error.message}`);
     return { title, note: `not run: ${error.message}`, cells };
   }
@@ -70,7 +71,8 @@ async function askOther(title: string, open: () => Promise<RivalStore>, places: 
     say(`${title}: ${name}: ${cell.p50.toFixed(1)} ms`);
   }
   await store.close(keepRivals);
-  return { title, note: gigabytes(store.bytes), cells };
+  const version = store.version === undefined ? '' : `, ${store.version}`;
+  return { title, note: `${gigabytes(store.bytes)}${version}`, cells };
 }
 
 async function columnsOf(folder: string, system: RunningSystem): Promise<[CopiedEvents, Column[]]> {
@@ -89,6 +91,7 @@ async function columnsOf(folder: string, system: RunningSystem): Promise<[Copied
       await askWhochanged(system, folder, places),
       await askOther('jsonb and GIN', () => openJsonb(folder, copied, say), places),
       await askOther('DuckDB', () => openDuckdb(folder, copied, say), places),
+      await askOther('ClickHouse', () => openClickhouse(folder, copied, say), places),
       await askOther('zgrep | jq', () => openLog(folder, copied, mostGrepped, say), places),
     ],
   ];

@@ -7,6 +7,8 @@ export type RivalQuestion = NonNullable<SameQuestion['rivals']>;
 export interface RivalStore {
   /** On disk, indexes included. */
   bytes: number;
+  /** Where it may be any of many. */
+  version?: string;
   ask(question: RivalQuestion, place: Place): Promise<RivalAnswer>;
   /** Lets go of it, and takes it off the disk unless it is to be kept. */
   close(keep: boolean): Promise<void>;

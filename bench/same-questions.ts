@@ -1,4 +1,5 @@
 import { before } from './asked.js';
+import { CLICKHOUSE_QUESTIONS } from './clickhouse-questions.js';
 
 /** Where and when a sample asks. */
 export interface Place {
@@ -33,6 +34,8 @@ export interface SameOfRivals {
   };
   /** What DuckDB's table is asked. */
   duckdb(place: Place): { where: string; select?: string; having?: string; limit?: number };
+  /** The statement for ClickHouse's table. */
+  clickhouse(place: Place): string;
   /** What lines of the gzipped log hold, jq's program for them, and which times they must be of. */
   log(place: Place): { words: string; program: string; since?: string; until?: string };
 }
@@ -75,6 +78,7 @@ export const SAME_QUESTIONS: readonly SameQuestion[] = [
     rivals: {
       naive: () => ({ contains: { stage: 'ResponseComplete' }, where: JSONB_WRITES }),
       duckdb: () => ({ where: DUCKDB_WRITES }),
+      clickhouse: CLICKHOUSE_QUESTIONS.newestChanges,
       log: () => ({ words: '"stage":"ResponseComplete"', program: inputs(JQ_WRITES) }),
     },
   },
@@ -89,6 +93,7 @@ export const SAME_QUESTIONS: readonly SameQuestion[] = [
       duckdb: ({ namespace, at }) => ({
         where: `(objectRef->>'namespace') = '${namespace}' and ${DUCKDB_WRITES} and ${duckdbTime(before(at, 30), at)}`,
       }),
+      clickhouse: CLICKHOUSE_QUESTIONS.changesOfNamespace,
       log: ({ namespace, at }) => ({
         words: `"namespace":"${namespace}"`,
         program: inputs(
@@ -108,6 +113,7 @@ export const SAME_QUESTIONS: readonly SameQuestion[] = [
         where: JSONB_WRITES,
       }),
       duckdb: ({ namespace }) => ({ where: `${duckdbWeb(namespace)} and ${DUCKDB_WRITES}` }),
+      clickhouse: CLICKHOUSE_QUESTIONS.history,
       log: ({ namespace }) => ({
         words: `"namespace":"${namespace}"`,
         program: inputs(`${jqWeb(namespace)} and ${JQ_WRITES}`),
@@ -129,6 +135,7 @@ export const SAME_QUESTIONS: readonly SameQuestion[] = [
         select: 'responseObject',
         limit: 1,
       }),
+      clickhouse: CLICKHOUSE_QUESTIONS.state,
       log: ({ namespace, at }) => ({
         words: `"namespace":"${namespace}"`,
         program: `last(${inputs(
@@ -156,6 +163,7 @@ export const SAME_QUESTIONS: readonly SameQuestion[] = [
                  lag(${DUCKDB_IMAGE}) over (order by requestReceivedTimestamp) as previous`,
         having: IMAGE_CHANGED,
       }),
+      clickhouse: CLICKHOUSE_QUESTIONS.imageChanges,
       log: ({ namespace }) => ({
         words: `"namespace":"${namespace}"`,
         program: `foreach (${inputs(
@@ -176,6 +184,7 @@ export const SAME_QUESTIONS: readonly SameQuestion[] = [
       duckdb: ({ at }) => ({
         where: `("user"->>'username') = 'bob@example.com' and ${DUCKDB_WRITES} and ${duckdbTime(before(at, DAY), at)}`,
       }),
+      clickhouse: CLICKHOUSE_QUESTIONS.changesOfActor,
       log: ({ at }) => ({
         words: '"username":"bob@example.com"',
         program: inputs(
@@ -197,6 +206,7 @@ export const SAME_QUESTIONS: readonly SameQuestion[] = [
       duckdb: ({ at }) => ({
         where: `(objectRef->>'subresource') = 'exec' and stage = 'ResponseComplete' and ${duckdbTime(undefined, at)}`,
       }),
+      clickhouse: CLICKHOUSE_QUESTIONS.interactiveAccess,
       log: ({ at }) => ({
         words: '"subresource":"exec"',
         program: inputs(
@@ -217,6 +227,7 @@ export const SAME_QUESTIONS: readonly SameQuestion[] = [
       duckdb: ({ at }) => ({
         where: `(objectRef->>'resource') = 'secrets' and verb in ('get', 'list', 'watch') and stage = 'ResponseComplete' and ${duckdbTime(undefined, at)}`,
       }),
+      clickhouse: CLICKHOUSE_QUESTIONS.secretReads,
       log: ({ at }) => ({
         words: '"resource":"secrets"',
         program: inputs(
@@ -237,6 +248,7 @@ export const SAME_QUESTIONS: readonly SameQuestion[] = [
     rivals: {
       naive: ({ rivalAuditID }) => ({ contains: { auditID: rivalAuditID } }),
       duckdb: ({ rivalAuditID }) => ({ where: `auditID = '${rivalAuditID}'` }),
+      clickhouse: CLICKHOUSE_QUESTIONS.eventsOfRequest,
       log: ({ rivalAuditID }) => ({
         words: `"auditID":"${rivalAuditID}"`,
         program: 'inputs',
