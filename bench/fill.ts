@@ -7,7 +7,7 @@ export const STEP_SECONDS = 100_003;
 const FUNCTIONS = `
   create function pg_temp.moved_id(id uuid, at timestamptz, k integer) returns uuid language sql immutable as $$
     select (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '8' ||
-            substr(md5(id::text || k), 1, 3) || '8' || substr(md5(id::text || k), 4, 15))::uuid $$;
+            overlay(left(md5(id::text || k), 18) placing '8' from 4 for 0))::uuid $$;
   create function pg_temp.moved_text(id text, k integer) returns text language sql immutable as $$
     select md5(id || k)::uuid::text $$;
   create function pg_temp.moved_digest(digest bytea, k integer) returns bytea language sql immutable as $$
@@ -15,7 +15,7 @@ const FUNCTIONS = `
 
 /** An auditID is text in `changes`, and bytes in `event_rows`. */
 const AUDIT_IDS: Record<string, string> = {
-  event_rows: 'id_bytes(pg_temp.moved_text(id_text(audit_id), %k))',
+  event_rows: `decode(md5(id_text(audit_id) || %k), 'hex')`,
   changes: 'pg_temp.moved_text(audit_id, %k)',
 };
 const MOVED: Record<string, string> = {
