@@ -47,6 +47,7 @@ const TABLES = [
   'object_uids',
   'bodies',
   'body_packs',
+  'body_packs',
   'event_rows',
   'event_contexts',
   'changes',
@@ -125,6 +126,15 @@ const system = await startSystem(
   },
   'build',
 );
+const pool = createPool({
+  host: join(folder, 'postgres/run'),
+  user: 'whochanged',
+  database: 'postgres',
+  poolSize: 2,
+  applicationName: 'bench',
+});
+/** Catalogs, and the tables and indexes of which each takes a page or two. */
+const empty = await databaseBytes(pool);
 const url = `${system.http}/ingest/v1/audit/default`;
 const token = await webhookToken(folder);
 await send(url, token, 100_000, WARM_UP, 4);
@@ -170,20 +180,13 @@ runs.push(
 const rawBytes = sentBytes / sentEvents;
 const peakRss =
   Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${system.child.pid}/status`, 'utf8'))?.[1]) / 1024;
-const pool = createPool({
-  host: join(folder, 'postgres/run'),
-  user: 'whochanged',
-  database: 'postgres',
-  poolSize: 2,
-  applicationName: 'bench',
-});
 const { rows } = await pool.query(
   'select (select count(*) from events)::int as events, (select count(*) from changes)::int as changes',
 );
 const total = rows[0] as { events: number; changes: number };
-const fresh = await databaseBytes(pool);
+const fresh = (await databaseBytes(pool)) - empty;
 await settle(pool);
-const settled = await databaseBytes(pool);
+const settled = (await databaseBytes(pool)) - empty;
 const relations = await sizes(pool);
 const bare = await bareCopy(pool, folder);
 const rivals: Rival[] = [];
@@ -223,7 +226,9 @@ console.log(
 console.log(
   `bucket       ${(readRate / best).toFixed(2)} of the webhook's best rate, ${(read.micros / cheapest).toFixed(2)} of its least CPU an event`,
 );
-console.log(`on disk      ${bytesOf(fresh)}`);
+console.log(
+  `on disk      ${bytesOf(fresh)}, besides ${(empty / 1024 ** 2).toFixed(0)} MB of an empty ledger`,
+);
 console.log(`  once a month is over       ${bytesOf(settled)}:`);
 for (const { name, bytes } of relations.filter((row) => row.bytes / total.events >= 1))
   console.log(`  ${name.padEnd(28)}${(bytes / total.events).toFixed(1).padStart(8)} bytes an event`);
