@@ -47,7 +47,6 @@ const TABLES = [
   'object_uids',
   'bodies',
   'body_packs',
-  'body_packs',
   'event_rows',
   'event_contexts',
   'changes',
