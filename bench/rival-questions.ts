@@ -38,6 +38,10 @@ const started = performance.now();
 const say = (text: string) =>
   process.stderr.write(`${((performance.now() - started) / 1000).toFixed(0).padStart(6)} s  ${text}\n`);
 
+/** Of the minute before, which tells whether others used the same cores while it was asked. */
+const noteOf = (bytes: number) =>
+  `${gigabytes(bytes)}, load ${loadavg()[0]!.toFixed(1)} when it had been asked`;
+
 async function askWhochanged(system: RunningSystem, folder: string, places: Place[]): Promise<Column> {
   const cells = new Map<string, Cell>();
   for (const { name, path } of SAME_QUESTIONS) {
@@ -50,7 +54,7 @@ async function askWhochanged(system: RunningSystem, folder: string, places: Plac
     'select pg_database_size(current_database())::float8 as bytes',
   );
   await pool.end();
-  return { title: 'whochanged', note: gigabytes(rows[0]!.bytes), cells };
+  return { title: 'whochanged', note: noteOf(rows[0]!.bytes), cells };
 }
 
 async function askOther(title: string, open: () => Promise<RivalStore>, places: Place[]): Promise<Column> {
@@ -70,9 +74,10 @@ async function askOther(title: string, open: () => Promise<RivalStore>, places: 
     cells.set(name, cell);
     say(`${title}: ${name}: ${cell.p50.toFixed(1)} ms`);
   }
-  await store.close(keepRivals);
   const version = store.version === undefined ? '' : `, ${store.version}`;
-  return { title, note: `${gigabytes(store.bytes)}${version}`, cells };
+  const note = `${noteOf(store.bytes)}${version}`;
+  await store.close(keepRivals);
+  return { title, note, cells };
 }
 
 async function columnsOf(folder: string, system: RunningSystem): Promise<[CopiedEvents, Column[]]> {
@@ -103,9 +108,7 @@ try {
   const system = await startSystem(folder, { WHOCHANGED_ROLES: 'api' }, 'build');
   try {
     const [copied, columns] = await columnsOf(folder, system);
-    console.log(
-      `${cpus().length} cores (${cpus()[0]?.model}), load ${loadavg()[0]!.toFixed(1)}, Node ${process.version}`,
-    );
+    console.log(`${cpus().length} cores (${cpus()[0]?.model}), Node ${process.version}`);
     console.log(
       `${copied.events.toLocaleString('en')} events in each; p50 and p99 in ms, most rows, samples where they are fewer than ${samples}`,
     );
