@@ -87,8 +87,15 @@ export function recordAccess(server: FastifyInstance, pool: Pool): void {
     await record(accessEventOf(request, route, reply.statusCode), 'so it is not answered');
     return payload;
   });
+  // Whoever goes away in the midst of being told who they are has no tenant yet: `ended` tells that none is to come.
+  server.decorateRequest('ended', false);
+  server.addHook('onRequest', async (request, reply) => {
+    reply.raw.once('close', () => {
+      request.ended = true;
+      void endTenant(request);
+    });
+  });
   server.addHook('onResponse', async (request) => endTenant(request));
-  server.addHook('onRequestAbort', async (request) => endTenant(request));
 }
 
 async function endTenant(request: FastifyRequest): Promise<void> {

@@ -19,6 +19,8 @@ declare module 'fastify' {
     caller: Caller | undefined;
     /** Set for a tenant on a route that is open to tenants; released when the request ends. */
     tenant: TenantStore | undefined;
+    /** It was answered, or whoever asked has gone. */
+    ended: boolean;
   }
 }
 
@@ -94,7 +96,12 @@ export class Auth {
       const { rows } = await this.#pool.query<{ id: number; name: string }>('select id, name from clusters');
       const granted = caller.grants.filter((grant) => includesRole(grant.role, role));
       const scope = scopeOf(granted, new Map(rows.map((row) => [row.name, row.id])));
-      request.tenant = await openTenantStore(this.#pool, scope);
+      const tenant = await openTenantStore(this.#pool, scope);
+      if (request.ended) {
+        await tenant.release();
+        throw new WhochangedError('invalid_request', 'whoever asked has gone', { hint: 'ask again' });
+      }
+      request.tenant = tenant;
     };
   }
 

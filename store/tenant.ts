@@ -29,12 +29,14 @@ export async function openTenantStore(pool: Pool, scope: readonly string[]): Pro
     client.release(error as Error);
     throw error;
   }
-  const view = viewOf(client);
+  let released = false;
+  const view = viewOf(client, () => released);
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool: view as Pool }) });
   return {
     db,
     pool: view,
     release: async () => {
+      released = true;
       // Whatever the transaction was left in, the next user of the connection must not find it.
       const broken = await client.query('rollback').then(
         () => undefined,
@@ -47,21 +49,25 @@ export async function openTenantStore(pool: Pool, scope: readonly string[]): Pro
 
 /** Asks through one connection that somebody else holds, such as a job's. */
 export function storeOn(client: ClientBase): Store {
-  const view = viewOf(client as PoolClient);
+  const view = viewOf(client as PoolClient, () => false);
   return { db: new Kysely<Database>({ dialect: new PostgresDialect({ pool: view as Pool }) }), pool: view };
 }
 
-/** The one connection in the place of a pool: handing it back is not ending it. */
-function viewOf(client: PoolClient): Pick<Pool, 'connect' | 'query'> {
+/**
+ * The one connection in the place of a pool: handing it back is not ending it. Once it was released it is somebody else's, and
+ * whoever still asks for an answer that nobody waits for is refused.
+ */
+function viewOf(client: PoolClient, isReleased: () => boolean): Pick<Pool, 'connect' | 'query'> {
   const borrowed = new Proxy(client, {
     get(target, property) {
       if (property === 'release') return () => undefined;
+      if (isReleased()) throw new Error('this connection was released when its request ended');
       const value = Reflect.get(target, property, target) as unknown;
       return typeof value === 'function' ? value.bind(target) : value;
     },
   });
   return {
     connect: (async () => borrowed) as Pool['connect'],
-    query: client.query.bind(client) as Pool['query'],
+    query: ((...args: Parameters<Pool['query']>) => borrowed.query(...args)) as Pool['query'],
   };
 }

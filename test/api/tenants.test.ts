@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openTenantStore } from '../../store/tenant.js';
 import { type Answer, allItems, ask } from '../harness/api-client.js';
@@ -101,6 +102,41 @@ const QUERIES: Record<string, string> = {
 };
 
 describe('a tenant', () => {
+  it('who goes away while it is being told who asks leaves no transaction open', async () => {
+    const other = await api.pool.connect();
+    const leaving = new AbortController();
+    const count = async (condition: string): Promise<number> => {
+      const { rows } = await api.pool.query(
+        `select count(*)::int as n from pg_stat_activity
+          where datname = current_database() and application_name = 'whochanged' and ${condition}`,
+      );
+      return rows[0].n;
+    };
+    try {
+      await other.query('begin');
+      await other.query('lock table clusters in access exclusive mode');
+      const answer = fetch(`${api.http}/v1/changes`, {
+        headers: { authorization: `Bearer ${tenant}` },
+        signal: leaving.signal,
+      });
+      const isRefused = expect(answer).rejects.toThrow();
+      await expect
+        .poll(() => count(`wait_event_type = 'Lock' and query = 'select id, name from clusters'`), {
+          timeout: 10_000,
+        })
+        .toBe(1);
+      leaving.abort();
+      await isRefused;
+      // The server has to have noticed.
+      await sleep(300);
+    } finally {
+      await other.query('rollback');
+      other.release();
+    }
+    await sleep(500);
+    expect(await count(`state = 'idle in transaction' and state_change < now() - interval '300 ms'`)).toBe(0);
+  });
+
   it('is told nothing of another, whichever route it asks', async () => {
     expect(operations.length).toBeGreaterThan(30);
     for (const { method, path } of operations) {
