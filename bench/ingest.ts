@@ -7,7 +7,6 @@ import { parseArgs } from 'node:util';
 import type { Pool } from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import { compactPartition } from '../store/compaction.js';
-import { createPool } from '../store/database.js';
 import { sequencePending } from '../store/log/sequence.js';
 import { PARTITIONED } from '../store/partitions.js';
 import { CREDENTIALS, startS3 } from '../test/harness/s3.js';
@@ -16,6 +15,7 @@ import { askAsAdmin, backfill, packed, upload } from './bucket.js';
 import { NO_CLICKHOUSE } from './clickhouse.js';
 import { clickhouse } from './clickhouse-table.js';
 import { costing } from './cpu.js';
+import { poolOf } from './filled-ledger.js';
 import { duckdb, gzipped, naiveTable, parquet, type Rival, writeNdjson } from './rivals.js';
 import { send } from './send.js';
 import { Traffic } from './traffic.js';
@@ -125,13 +125,7 @@ const system = await startSystem(
   },
   'build',
 );
-const pool = createPool({
-  host: join(folder, 'postgres/run'),
-  user: 'whochanged',
-  database: 'postgres',
-  poolSize: 2,
-  applicationName: 'bench',
-});
+const pool = poolOf(folder);
 /** Catalogs, and the tables and indexes of which each takes a page or two. */
 const empty = await databaseBytes(pool);
 const url = `${system.http}/ingest/v1/audit/default`;

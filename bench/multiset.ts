@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
-import { createPool } from '../store/database.js';
+import { poolOf } from './filled-ledger.js';
 
 const AUDIT_ID = /"auditID":"([^"]+)"/;
 const STAGE = /"stage":"([^"]+)"/;
@@ -23,13 +22,7 @@ export function add(to: Multiset, line: string): void {
 
 /** The same of what lies in a data folder's embedded Postgres. */
 export async function stored(folder: string): Promise<Multiset> {
-  const pool = createPool({
-    host: join(folder, 'postgres/run'),
-    user: 'whochanged',
-    database: 'postgres',
-    poolSize: 1,
-    applicationName: 'bench',
-  });
+  const pool = poolOf(folder);
   try {
     const { rows } = await pool.query<{ events: string; sum: string }>(
       `select count(*) as events,

@@ -11,12 +11,12 @@ import { type Leaf, leafHash } from '../core/log/leaf.js';
 import { signNote, verifierOf } from '../core/log/note.js';
 import { parseProofFile, verifyProofFile } from '../core/log/proof-file.js';
 import { type ChangedTile, edgeOf, growTiles, tileKey } from '../core/log/tiles.js';
-import { createPool } from '../store/database.js';
 import { appendCheckpoint, readTreeHead } from '../store/log/checkpoints.js';
 import { proveLeaf } from '../store/log/proofs.js';
 import { sequencePending } from '../store/log/sequence.js';
 import { type RunningSystem, startSystem, webhookToken } from '../test/harness/system.js';
 import { costing } from './cpu.js';
+import { poolOf } from './filled-ledger.js';
 import { send } from './send.js';
 
 /**
@@ -60,13 +60,7 @@ async function startTarget(options: Record<string, string>): Promise<Target> {
   const folder = await mkdtemp(join(tmpdir(), 'whochanged-bench-'));
   await chmod(folder, 0o711);
   const system = await startSystem(folder, { WHOCHANGED_ROLES: 'ingest,api', ...options }, 'build');
-  const pool = createPool({
-    host: join(folder, 'postgres/run'),
-    user: 'whochanged',
-    database: 'postgres',
-    poolSize: 2,
-    applicationName: 'bench',
-  });
+  const pool = poolOf(folder);
   const url = `${system.http}/ingest/v1/audit/default`;
   return { system, folder, pool, url, token: await webhookToken(folder), seconds: [], micros: [] };
 }
