@@ -1,5 +1,6 @@
 import { sha256 } from '../core/canonical.js';
 import { decodeContent, type EncodedContent, encodeContent, IN_PACK } from './body-encoding.js';
+import type { Database } from './schema.js';
 
 /**
  * As much of bodies as one pack holds, but for a body that is larger. Deflate looks back 32 KiB, so more gains little; and
@@ -77,13 +78,7 @@ function groupsOf(bodies: readonly PlainBody[]): PlainBody[][] {
 }
 
 /** A body as it stands in the database: with its pack's content, or another row of the same pack has that. */
-export interface StoredBody {
-  digest: Buffer;
-  size: number;
-  encoding: number;
-  content: Buffer | null;
-  pack_id: string | null;
-  pack_offset: number | null;
+export interface StoredBody extends Omit<Database['bodies'], 'cluster_id'> {
   pack_encoding: number | null;
   pack_content: Buffer | null;
 }
