@@ -1,7 +1,7 @@
 import { compactPartition, findPartitionsToCompact } from '../store/compaction.js';
 import type { Job } from './job.js';
 
-/** Builds the indexes of months that are over anew: they take a third less, on disk and of the memory that answers are found in. */
+/** Builds the indexes of months that are over anew: they take a quarter less, on disk and of the memory that answers are found in. */
 export function compactMonthsJob(): Job {
   return {
     name: 'compact-months',

@@ -27,7 +27,7 @@ export async function findPartitionsToCompact(client: ClientBase, now: string): 
 
 /**
  * Builds a partition's indexes anew, one after another, while it is read and written as ever. Events come in the order of their times, and
- * nearly every index begins with something else, so that its pages are split in the middle: built at once they are a third smaller.
+ * nearly every index begins with something else, so that its pages are split in the middle: built at once they are a quarter smaller.
  * @returns false where the signal ended it before all were built
  * @throws the database's error; what it has left is removed by the next call
  */
