@@ -6,7 +6,7 @@ export const STEP_SECONDS = 100_003;
 /** The same function of an id for every table, so that what belonged together still does; its time stays in its head. */
 const FUNCTIONS = `
   create function pg_temp.moved_id(id uuid, at timestamptz, k integer) returns uuid language sql immutable as $$
-    select (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '8' ||
+    select (lpad(to_hex(floor(extract(epoch from at) * 1000)::bigint), 12, '0') || '8' ||
             overlay(left(md5(id::text || k), 18) placing '8' from 4 for 0))::uuid $$;
   create function pg_temp.moved_text(id text, k integer) returns text language sql immutable as $$
     select md5(id || k)::uuid::text $$;

@@ -18,6 +18,11 @@ export function prepared<T>(statement: RawBuilder<T>): RawBuilder<T> {
   return sql<T>`${sql.raw(MARK)} ${statement}`;
 }
 
+/** The same for a statement that is a text. */
+export function preparedText(text: string): string {
+  return `${MARK} ${text}`;
+}
+
 /** A connection that prepares what is marked so. */
 export class PreparingClient extends pg.Client {
   // pg overloads `query` by what it is given; only a text with its values concerns us.

@@ -1,5 +1,6 @@
 import type { Pool } from 'pg';
 import type { EventClass } from '../../core/vocabulary.js';
+import { preparedText } from '../prepared.js';
 import { ELSEWHERE, findSegments, isElsewhere, type Segment } from './segments.js';
 
 /** What a question reaches: of these clusters, this time (RFC 3339, half-open) and these classes; undefined: all. */
@@ -57,7 +58,9 @@ export function findSegmentsOfState(
 /** The end of the newest segment that isn't in the database now, of what a question reaches. */
 export async function findArchivedUntil(client: Queryable, reach: Reach): Promise<string | undefined> {
   const { rows } = await client.query<{ until: string | null }>(
-    `select max(until) as until from archive_segments where ${REACHED} and state = any($5::text[])`,
+    preparedText(
+      `select max(until) as until from archive_segments where ${REACHED} and state = any($5::text[])`,
+    ),
     [...valuesOf(reach), ELSEWHERE],
   );
   return rows[0]?.until ?? undefined;

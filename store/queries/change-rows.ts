@@ -8,6 +8,7 @@ import type { Certainty, ChangeKind, EventClass, Outcome, PatchType } from '../.
 import { prepared } from '../prepared.js';
 import type { Database } from '../schema.js';
 import { eventIDSql } from './events.js';
+import { type Span, spanOf, within } from './time-steps.js';
 
 /** A change with everything that a list shows of it; one query, no look-ups after it. */
 export interface ChangeRow {
@@ -96,8 +97,15 @@ export const VERDICT_JOINS = sql`
       left join lateral (select * from links w where w.cluster_id = c.cluster_id and w.at = c.at and w.change_id = c.change_id
                             and w.selected limit 1) l on true`;
 
-/** Rows of `changes c`, each told with its dictionary entries, attribution, verdict and link. */
-export function tellChanges(changes: RawBuilder<unknown>): RawBuilder<ChangeRow> {
+/**
+ * Rows of `changes c`, each told with its dictionary entries, attribution, verdict and link. The `limit 1` of what is looked
+ * up by key keeps Postgres from expecting a row in each partition, and from reading whole dictionaries for so many.
+ * @param spans where these changes and their triggers lie, if that is known: Postgres opens no other partition
+ */
+export function tellChanges(
+  changes: RawBuilder<unknown>,
+  spans: { at: Span; triggerAt: Span } = { at: {}, triggerAt: {} },
+): RawBuilder<ChangeRow> {
   return sql<ChangeRow>`
     select c.at, c.change_id, c.seq, c.completed_at, k.name as cluster, s.name as source, c.class, c.kind, c.outcome, c.verb,
            c.patch_type, c.code, c.api_group, c.api_version, c.resource, c.subresource, c.namespace, c.name, c.uid,
@@ -115,10 +123,13 @@ export function tellChanges(changes: RawBuilder<unknown>): RawBuilder<ChangeRow>
       join users u on u.cluster_id = c.cluster_id and u.id = c.user_id
       left join users i on i.cluster_id = c.cluster_id and i.id = c.impersonated_user_id
       left join user_agents a on a.cluster_id = c.cluster_id and a.id = c.user_agent_id
-      left join events e on e.cluster_id = c.cluster_id and e.at = c.at and e.digest = c.event_digest and e.source_id = c.source_id
+      left join lateral (select source_ips from events
+                          where cluster_id = c.cluster_id and at = c.at and digest = c.event_digest and source_id = c.source_id and ${within(spans.at)} limit 1) e on true
       left join attributions t on t.cluster_id = c.cluster_id and t.change_id = c.change_id
       left join objects o on o.cluster_id = c.cluster_id and o.id = t.root_object_id
-      left join changes tc on tc.cluster_id = c.cluster_id and tc.at = t.trigger_at and tc.change_id = t.trigger_change_id
+      left join lateral (select * from changes
+                          where cluster_id = c.cluster_id and at = t.trigger_at and change_id = t.trigger_change_id
+                            and ${within(spans.triggerAt)} limit 1) tc on true
       left join users tu on tu.cluster_id = tc.cluster_id and tu.id = tc.user_id${VERDICT_JOINS}`;
 }
 
@@ -165,17 +176,21 @@ export async function findChangeRows(
   changes: RawBuilder<unknown>,
   keyed: boolean,
 ): Promise<ChangeRow[]> {
-  const keys = sql<{ cluster_id: number; at: string; change_id: string }>`
-    select cluster_id, at, change_id from (${changes}) c`;
-  const found = await (keyed ? prepared(keys) : keys).execute(db);
-  if (found.rows.length === 0) return [];
-  const { rows } = await prepared(
-    tellChanges(sql`
-      select c.* from unnest(${found.rows.map((row) => row.cluster_id)}::integer[], ${found.rows.map((row) => row.at)}::timestamptz[],
-                             ${found.rows.map((row) => row.change_id)}::uuid[]) q (cluster_id, at, change_id)
+  const keys = sql<{ cluster_id: number; at: string; change_id: string; trigger_at: string | null }>`
+    select cluster_id, at, change_id,
+           (select t.trigger_at from attributions t where t.cluster_id = c.cluster_id and t.change_id = c.change_id) as trigger_at
+      from (${changes}) c`;
+  const found = (await (keyed ? prepared(keys) : keys).execute(db)).rows;
+  if (found.length === 0) return [];
+  const at = spanOf(found.map((row) => row.at));
+  const triggerAt = spanOf(found.flatMap((row) => row.trigger_at ?? []));
+  const selected = sql`
+      select c.* from unnest(${found.map((row) => row.cluster_id)}::integer[], ${found.map((row) => row.at)}::timestamptz[],
+                             ${found.map((row) => row.change_id)}::uuid[]) q (cluster_id, at, change_id)
        cross join lateral (
-         select * from changes where cluster_id = q.cluster_id and at = q.at and change_id = q.change_id offset 0) c`),
-  ).execute(db);
+         select * from changes
+          where cluster_id = q.cluster_id and at = q.at and change_id = q.change_id and ${within(at)} limit 1) c`;
+  const { rows } = await prepared(tellChanges(selected, { at, triggerAt })).execute(db);
   return rows;
 }
 
@@ -184,17 +199,19 @@ export async function findAttemptRows(
   db: Kysely<Database>,
   events: RawBuilder<unknown>,
 ): Promise<ChangeRow[]> {
-  const found = await sql<{ cluster_id: number; at: string; digest: Buffer; source_id: number }>`
-    select cluster_id, at, digest, source_id from (${events}) c`.execute(db);
-  if (found.rows.length === 0) return [];
-  const { rows } = await prepared(
-    tellAttempts(sql`
-      select c.* from unnest(${found.rows.map((row) => row.cluster_id)}::integer[], ${found.rows.map((row) => row.at)}::timestamptz[],
-                             ${found.rows.map((row) => row.digest)}::bytea[], ${found.rows.map((row) => row.source_id)}::integer[])
+  const keys = sql<{ cluster_id: number; at: string; digest: Buffer; source_id: number }>`
+    select cluster_id, at, digest, source_id from (${events}) c`;
+  const found = (await keys.execute(db)).rows;
+  if (found.length === 0) return [];
+  const selected = sql`
+      select c.* from unnest(${found.map((row) => row.cluster_id)}::integer[], ${found.map((row) => row.at)}::timestamptz[],
+                             ${found.map((row) => row.digest)}::bytea[], ${found.map((row) => row.source_id)}::integer[])
                         q (cluster_id, at, digest, source_id)
        cross join lateral (
-         select * from events where cluster_id = q.cluster_id and at = q.at and digest = q.digest and source_id = q.source_id offset 0) c`),
-  ).execute(db);
+         select * from events
+          where cluster_id = q.cluster_id and at = q.at and digest = q.digest and source_id = q.source_id
+            and ${within(spanOf(found.map((row) => row.at)))} limit 1) c`;
+  const { rows } = await prepared(tellAttempts(selected)).execute(db);
   return rows;
 }
 

@@ -93,7 +93,7 @@ export async function findEvents(
       from unnest(${found.map((row) => row.at)}::timestamptz[], ${found.map((row) => row.digest)}::bytea[],
                   ${found.map((row) => row.source_id)}::integer[]) q (at, digest, source_id)
      cross join lateral (
-       select * from events where cluster_id = ${clusterID} and at = q.at and digest = q.digest and source_id = q.source_id offset 0) e
+       select * from events where cluster_id = ${clusterID} and at = q.at and digest = q.digest and source_id = q.source_id limit 1) e
      ${EVENT_JOINS} order by e.at desc, e.digest desc`).execute(db);
   return pageOf(rows, limit, (row) => ({ at: row.at, id: row.digest.toString('hex') }));
 }

@@ -10,6 +10,7 @@ import { findBodies, objectIn } from './bodies.js';
 import { findClusters } from './change-filter.js';
 import { type ChangeRow, findChangeRows, newestFirst } from './change-rows.js';
 import { decodeNames, encodeNames, type Keyset, type Page, pageOf } from './cursor.js';
+import { findInSteps, timeSteps, within } from './time-steps.js';
 
 /** An object's state at a time, and the version that tells it. */
 export interface StateRow {
@@ -77,12 +78,17 @@ export async function findHistory(
   const conditions = [sql`c.cluster_id = ${clusterID}`, sql`c.object_id = ${objectID(key)}::uuid`];
   if (classes) conditions.push(sql`c.class = any(${classes}::event_class[])`);
   if (after) conditions.push(sql`(c.at, c.change_id) < (${after.at}::timestamptz, ${after.id}::uuid)`);
-  const rows = await findChangeRows(
-    db,
-    sql`select c.* from changes c where ${sql.join(conditions, sql` and `)} order by c.at desc, c.change_id desc limit ${limit + 1}`,
-    true,
-  );
-  rows.sort(newestFirst);
+  const spans = timeSteps({}, after, false, Date.now());
+  const rows = await findInSteps(spans, limit + 1, async ({ since, until }, most) => {
+    const found = await findChangeRows(
+      db,
+      sql`select c.* from changes c
+           where ${sql.join(conditions, sql` and `)} and ${within({ since: since ?? '-infinity', until: until ?? 'infinity' })}
+           order by c.at desc, c.change_id desc limit ${most}`,
+      true,
+    );
+    return found.sort(newestFirst);
+  });
   return pageOf(rows, limit, (row) => ({ at: row.at, id: row.change_id }));
 }
 

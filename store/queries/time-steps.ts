@@ -1,3 +1,4 @@
+import { type RawBuilder, type SqlBool, sql } from 'kysely';
 import type { Keyset } from './cursor.js';
 
 const DAY_MS = 86_400_000;
@@ -44,6 +45,30 @@ export async function findInSteps<T>(
     if (found.length >= most) break;
   }
   return found;
+}
+
+/** The shortest span, in whole milliseconds, that holds all of these times (RFC 3339). Of none, one that holds nothing. */
+export function spanOf(times: readonly string[]): { since: string; until: string } {
+  let first = Number.POSITIVE_INFINITY;
+  let last = Number.NEGATIVE_INFINITY;
+  for (const time of times) {
+    const millis = Date.parse(time);
+    if (millis < first) first = millis;
+    if (millis > last) last = millis;
+  }
+  if (first > last) return { since: 'infinity', until: '-infinity' };
+  return { since: new Date(first).toISOString(), until: new Date(last + 1).toISOString() };
+}
+
+/**
+ * The condition that `at` lies in a span, in a statement that is prepared and has the time it looks for from another row: that
+ * time rules partitions out while the statement runs, which opens all of them first; a parameter does so before.
+ */
+export function within({ since, until }: Span): RawBuilder<SqlBool> {
+  const conditions = [sql`true`];
+  if (since !== undefined) conditions.push(sql`at >= ${since}::timestamptz`);
+  if (until !== undefined) conditions.push(sql`at < ${until}::timestamptz`);
+  return sql<SqlBool>`${sql.join(conditions, sql` and `)}`;
 }
 
 function behind({ since, until }: Span, { at }: Keyset, ascending: boolean): Span {
