@@ -9,7 +9,7 @@ import type { Database, EventTable } from '../schema.js';
 import { findBodies } from './bodies.js';
 import { isOfClass, timeConditions } from './change-filter.js';
 import { type Keyset, type Page, pageOf } from './cursor.js';
-import { findInSteps, timeSteps } from './time-steps.js';
+import { findInSteps, spanOf, timeSteps, within } from './time-steps.js';
 
 /** An event as stored, with its dictionary entries. */
 export interface EventRow extends EventTable {
@@ -93,7 +93,8 @@ export async function findEvents(
       from unnest(${found.map((row) => row.at)}::timestamptz[], ${found.map((row) => row.digest)}::bytea[],
                   ${found.map((row) => row.source_id)}::integer[]) q (at, digest, source_id)
      cross join lateral (
-       select * from events where cluster_id = ${clusterID} and at = q.at and digest = q.digest and source_id = q.source_id limit 1) e
+       select * from events where cluster_id = ${clusterID} and at = q.at and digest = q.digest and source_id = q.source_id
+          and ${within(spanOf(found.map((row) => row.at)))} limit 1) e
      ${EVENT_JOINS} order by e.at desc, e.digest desc`).execute(db);
   return pageOf(rows, limit, (row) => ({ at: row.at, id: row.digest.toString('hex') }));
 }
@@ -103,9 +104,13 @@ export async function findEvent(db: Kysely<Database>, id: string): Promise<Event
   const match = /^(\d{1,17})-([0-9a-f]{64})-(\d{1,9})$/.exec(id);
   if (!match) return undefined;
   const { rows } = await prepared(sql<EventRow>`
-    ${EVENT_SELECT} from events e ${EVENT_JOINS}
-     where e.cluster_id in (select id from clusters) and e.at = 'epoch'::timestamptz + ${match[1]!}::bigint * interval '1 microsecond'
-       and e.digest = decode(${match[2]!}, 'hex') and e.source_id = ${Number(match[3])}`).execute(db);
+    ${EVENT_SELECT}
+      from clusters q
+     cross join lateral (
+       select * from events
+        where cluster_id = q.id and at = 'epoch'::timestamptz + ${match[1]!}::bigint * interval '1 microsecond'
+          and digest = decode(${match[2]!}, 'hex') and source_id = ${Number(match[3])} limit 1) e
+     ${EVENT_JOINS}`).execute(db);
   return rows[0];
 }
 

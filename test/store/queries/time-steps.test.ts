@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { type Span, timeSteps } from '../../../store/queries/time-steps.js';
+import { type Span, spanOf, timeSteps } from '../../../store/queries/time-steps.js';
 
 const NOW = Date.parse('2026-11-28T12:00:00Z');
 const time = fc
@@ -53,4 +53,19 @@ it('a list of years begins with a month, and one of days is one span', () => {
   ]);
   expect(ends(timeSteps({ since: '2026-11-01T00:00:00Z' }, undefined, false, NOW))).toHaveLength(1);
   expect(ends(timeSteps({}, undefined, true, NOW))).toEqual(['..']);
+});
+
+it('the span of some times holds each of them, and no more than the millisecond that it ends with', () => {
+  const micros = fc.integer({ min: 0, max: 999 }).map((n) => String(n).padStart(3, '0'));
+  const precise = fc.tuple(time, micros).map(([at, more]) => at.replace('Z', `${more}Z`));
+  fc.assert(
+    fc.property(fc.array(precise, { minLength: 1, maxLength: 20 }), (times) => {
+      const span = spanOf(times);
+      const sorted = [...times].sort();
+      for (const at of times) expect(within(span, at)).toBe(true);
+      expect(Date.parse(span.since)).toBe(Date.parse(sorted[0]!));
+      expect(Date.parse(span.until)).toBe(Date.parse(sorted.at(-1)!) + 1);
+    }),
+  );
+  expect(spanOf([])).toEqual({ since: 'infinity', until: '-infinity' });
 });
