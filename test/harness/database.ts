@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Pool } from 'pg';
+import type { ClientBase, Pool } from 'pg';
 import { inject } from 'vitest';
 import { createPool, type DatabaseOptions } from '../../store/database.js';
 
@@ -86,4 +86,14 @@ async function findMiscountedHours(pool: Pool): Promise<unknown[]> {
       throw error;
     });
   return rows;
+}
+
+/** Does something through one connection of a pool, which goes back to it then. */
+export async function withClient<T>(pool: Pool, work: (client: ClientBase) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  try {
+    return await work(client);
+  } finally {
+    client.release();
+  }
 }

@@ -1,9 +1,9 @@
-import type { ClientBase } from 'pg';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Traffic } from '../../bench/traffic.js';
 import { compactMonthsJob } from '../../jobs/compact-months.js';
 import { findPartitionsToCompact } from '../../store/compaction.js';
+import { withClient } from '../harness/database.js';
 import { startReceiver, type TestReceiver } from '../harness/receiver.js';
 
 /** The month of the recorded session, and the first moment at which it is over for long enough. */
@@ -29,21 +29,14 @@ async function indexBytes(): Promise<number> {
   return row.bytes;
 }
 
-async function withClient<T>(work: (client: ClientBase) => Promise<T>): Promise<T> {
-  const client = await receiver.database.pool.connect();
-  try {
-    return await work(client);
-  } finally {
-    client.release();
-  }
-}
 const run = (now: Date, signal = new AbortController().signal) =>
-  withClient((client) =>
+  withClient(receiver.database.pool, (client) =>
     compactMonthsJob().runOnce({ client, now: () => now, log: pino({ level: 'silent' }), signal }),
   );
 
 it('waits for a month to be over for a week', async () => {
-  const due = (now: Date) => withClient((client) => findPartitionsToCompact(client, now.toISOString()));
+  const due = (now: Date) =>
+    withClient(receiver.database.pool, (client) => findPartitionsToCompact(client, now.toISOString()));
   expect(await due(new Date(OVER.getTime() - 1))).toEqual([]);
   expect(await due(OVER)).toEqual([`changes_${MONTH}`, `event_rows_${MONTH}`]);
 });

@@ -16,6 +16,7 @@ import { ensurePartitions, monthOf } from '../../store/partitions.js';
 import { readPolicyText } from '../../store/policy-text.js';
 import type { Database } from '../../store/schema.js';
 import { peopleOf } from '../../store/verdicts/people.js';
+import { withClient } from '../harness/database.js';
 import { startReceiver, type TestReceiver } from '../harness/receiver.js';
 import { NOT_DISTRIBUTED, type Plan, undistributedScans } from './distributed.js';
 
@@ -38,13 +39,9 @@ beforeAll(async () => {
   for (const { body } of new Traffic().batches([0])) expect((await receiver.post(body)).status).toBe(200);
   const { pool } = receiver.database;
   // Postgres expects a row of each month that there is where it looks one up by a key that only running it tells.
-  const partitioned = await pool.connect();
   const first = monthOf(Date.UTC(2026, 11) * 1000);
-  await ensurePartitions(
-    partitioned,
-    Array.from({ length: MONTHS }, (_, i) => first + i),
-  );
-  partitioned.release();
+  const months = Array.from({ length: MONTHS }, (_, i) => first + i);
+  await withClient(pool, (partitioned) => ensurePartitions(partitioned, months));
   await fillLedger(pool, EVENTS, () => undefined);
   const sizes = await pool.query<{ name: string }>(
     `select relname::text as name from pg_class where relkind = 'r' and reltuples >= $1`,

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { dropEmptyPartitions, ensurePartitions } from '../../store/partitions.js';
+import { withClient } from '../harness/database.js';
 import { Cluster, eventList } from '../harness/events.js';
 import { startReceiver, type TestReceiver } from '../harness/receiver.js';
 
@@ -24,15 +25,7 @@ const partitions = async () =>
     .map(({ name }) => name)
     .sort();
 
-async function withClient<T>(work: (client: import('pg').ClientBase) => Promise<T>): Promise<T> {
-  const client = await receiver.database.pool.connect();
-  try {
-    return await work(client);
-  } finally {
-    client.release();
-  }
-}
-const drop = (now = NOW) => withClient((client) => dropEmptyPartitions(client, now));
+const drop = (now = NOW) => withClient(receiver.database.pool, (client) => dropEmptyPartitions(client, now));
 
 beforeAll(async () => {
   receiver = await startReceiver();
@@ -42,7 +35,7 @@ afterAll(() => receiver.stop());
 
 it('keeps the partition of a month that holds rows, and of one that has just ended', async () => {
   expect(await places()).toEqual([{ place: 'event_rows_2026_03' }]);
-  await withClient((client) => ensurePartitions(client, [2026 * 12 + 9]));
+  await withClient(receiver.database.pool, (client) => ensurePartitions(client, [2026 * 12 + 9]));
   expect(await drop()).toEqual([]);
   expect(await partitions()).toEqual(['event_rows_2026_03', 'event_rows_2026_10', 'event_rows_default']);
 });
@@ -71,7 +64,7 @@ it('drops what is empty, takes a late event all the same, and gives it its parti
   await send('c');
   expect(await places()).toEqual([{ place: 'event_rows_default' }]);
   const before = await query('select * from events');
-  await withClient((client) => ensurePartitions(client, [MARCH]));
+  await withClient(receiver.database.pool, (client) => ensurePartitions(client, [MARCH]));
   expect(await places()).toEqual([{ place: 'event_rows_2026_03' }]);
   expect(await query('select * from events')).toEqual(before);
   expect(await query('select tableoid::regclass::text as place from changes')).toEqual([
