@@ -26,6 +26,9 @@ export async function questionsOf(pool: Pool): Promise<Record<string, (i: number
     `select namespace from objects where resource = 'deployments' and name = 'web'`,
   );
   const ids = await some('select change_id from changes tablesample system (1) order by random() limit 200');
+  const withStates = await some(
+    'select change_id from changes tablesample system (1) where after_digest is not null order by random() limit 200',
+  );
   const eventIDs = await some(
     `select (extract(epoch from at) * 1000000)::bigint || '-' || encode(digest, 'hex') || '-' || source_id from event_rows tablesample system (0.2) order by random() limit 200`,
   );
@@ -67,7 +70,7 @@ export async function questionsOf(pool: Pool): Promise<Record<string, (i: number
     'density of everything': () =>
       `/v1/changes/density?since=${before([...times].sort()[0]!, 1440)}&until=${[...times].sort().at(-1)}`,
     'one change': (i) => `/v1/changes/${pick(ids, i)}`,
-    'its state after': (i) => `/v1/changes/${pick(ids, i)}`,
+    'its state after': (i) => `/v1/changes/${pick(withStates, i)}/after`,
     history: (i) => `${web(i)}/history`,
     'state at a time': (i) => `${web(i)}/state?at=${pick(times, i)}`,
     'two times compared': (i) => `${web(i)}/compare?from=${before(pick(times, i), 60)}&to=${pick(times, i)}`,
