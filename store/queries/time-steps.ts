@@ -1,4 +1,5 @@
 import { type RawBuilder, type SqlBool, sql } from 'kysely';
+import { timeConditions } from './change-filter.js';
 import type { Keyset } from './cursor.js';
 
 const DAY_MS = 86_400_000;
@@ -64,11 +65,8 @@ export function spanOf(times: readonly string[]): { since: string; until: string
  * The condition that `at` lies in a span, in a statement that is prepared and has the time it looks for from another row: that
  * time rules partitions out while the statement runs, which opens all of them first; a parameter does so before.
  */
-export function within({ since, until }: Span): RawBuilder<SqlBool> {
-  const conditions = [sql`true`];
-  if (since !== undefined) conditions.push(sql`at >= ${since}::timestamptz`);
-  if (until !== undefined) conditions.push(sql`at < ${until}::timestamptz`);
-  return sql<SqlBool>`${sql.join(conditions, sql` and `)}`;
+export function within(span: Span): RawBuilder<SqlBool> {
+  return sql<SqlBool>`${sql.join([sql`true`, ...timeConditions(span, sql.ref('at'))], sql` and `)}`;
 }
 
 function behind({ since, until }: Span, { at }: Keyset, ascending: boolean): Span {
