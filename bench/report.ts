@@ -2,34 +2,52 @@ import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { type Figures, figuresIn, withFigures } from './figures.js';
 
 /**
- * `npm run bench -- [sessions] [lean|full]`
- * Measures ingest with both mixes of traffic, or the one named, and puts the figures into docs/performance.md, between its marks.
+ * `npm run bench -- [NAME...]`
+ * Regenerates the figures of docs/performance.md: runs the commands that its marks name, all of them or those named here,
+ * one after another, and puts what each prints below its mark, with the day and the commit, as soon as it has ended. One
+ * that fails leaves its figures as they were, and the others go on. All of them take hours, and 50 million events 30 GB of
+ * disk; what the commands read from the environment (BENCH_KEEP) is passed on.
  */
-const sessions = process.argv[2] ?? '20';
-const mixes = (['lean', 'full'] as const).filter((mix) => mix === (process.argv[3] ?? mix));
-const DOCUMENT = join(import.meta.dirname, '../docs/performance.md');
+const ROOT = join(import.meta.dirname, '..');
+const DOCUMENT = join(ROOT, 'docs/performance.md');
 const run = promisify(execFile);
 
-async function measure(mix: 'lean' | 'full'): Promise<string> {
-  const { stdout } = await run(
-    process.execPath,
-    ['--import', 'tsx', join(import.meta.dirname, 'ingest.ts'), sessions, '1,4,16', '--rivals'],
-    { env: { ...process.env, BENCH_MIX: mix }, maxBuffer: 1 << 24 },
-  );
-  return stdout.trim();
+async function madeFrom(): Promise<string> {
+  const { stdout: commit } = await run('git', ['rev-parse', '--short', 'HEAD'], { cwd: ROOT });
+  const { stdout: altered } = await run('git', ['status', '--porcelain', '--', '*.ts'], { cwd: ROOT });
+  return altered === '' ? commit.trim() : `${commit.trim()} and what is not committed`;
 }
 
-let document = await readFile(DOCUMENT, 'utf8');
-for (const mix of mixes) {
-  const figures = await measure(mix);
-  console.log(`${mix}\n${figures}`);
-  const block = new RegExp(`(<!-- figures: ${mix} -->)[^]*?(<!-- end -->)`);
-  if (!block.test(document)) throw new Error(`${DOCUMENT} has no marks for ${mix}`);
-  document = document.replace(
-    block,
-    (_all, begin: string, end: string) => `${begin}\n\n\`\`\`text\n${figures}\n\`\`\`\n\n${end}`,
-  );
+async function measure({ name, command }: Figures): Promise<string> {
+  const from = await madeFrom();
+  const started = performance.now();
+  const child = run('bash', ['-c', command], { cwd: ROOT, maxBuffer: 1 << 24 });
+  child.child.stderr!.pipe(process.stderr);
+  const { stdout } = await child;
+  const minutes = (performance.now() - started) / 60_000;
+  const day = new Date().toISOString().slice(0, 10);
+  console.log(`${name}\n${stdout.trim()}`);
+  return `${day}, of commit ${from}, in ${minutes.toFixed(0)} minutes\n${stdout.trim()}`;
 }
-await writeFile(DOCUMENT, document);
+
+const known = figuresIn(await readFile(DOCUMENT, 'utf8'));
+const asked = process.argv.slice(2);
+const unknown = asked.filter((name) => !known.some((figures) => figures.name === name));
+if (unknown.length > 0) {
+  console.error(
+    `${DOCUMENT} has no figures called ${unknown.join(', ')}; it has ${known.map(({ name }) => name).join(', ')}`,
+  );
+  process.exit(2);
+}
+for (const figures of known.filter(({ name }) => asked.length === 0 || asked.includes(name))) {
+  try {
+    const measured = await measure(figures);
+    await writeFile(DOCUMENT, withFigures(await readFile(DOCUMENT, 'utf8'), figures.name, measured));
+  } catch (error) {
+    console.error(`${figures.name}: ${(error as Error).message}`);
+    process.exitCode = 1;
+  }
+}
