@@ -1,4 +1,5 @@
 import type { Change } from '../core/change.js';
+import type { EventContext } from '../core/event-context.js';
 import { parseUserAgent } from '../core/user-agent.js';
 import type { CopyRows } from './copy.js';
 import type { Dictionaries } from './dictionaries.js';
@@ -28,6 +29,7 @@ export const CHANGE_COLUMNS = [
   'user_id',
   'impersonated_user_id',
   'user_agent_id',
+  'context_id',
   'tool',
   'request_uri',
   'code',
@@ -60,6 +62,8 @@ export interface ChangeOrigin {
   sourceID: number;
   eventDigest: Uint8Array;
   auditID: string;
+  /** Of its event. */
+  context: EventContext;
   requestDigest: Uint8Array | undefined;
   responseDigest: Uint8Array | undefined;
   beforeDigest: Uint8Array | undefined;
@@ -102,6 +106,7 @@ export function writeChangeRow(
   rows.int8(dictionaries.user(write.user));
   rows.int8(dictionaries.user(write.impersonated));
   rows.int8(dictionaries.userAgent(write.userAgent));
+  rows.int8(dictionaries.context(origin.context));
   rows.text(write.userAgent === undefined ? 'unknown' : parseUserAgent(write.userAgent).tool);
   rows.text(write.requestURI);
   rows.int2(write.code);

@@ -2,6 +2,7 @@ import type { ClientBase } from 'pg';
 import type { AcceptedEvent } from '../core/accept.js';
 import type { Json } from '../core/audit-event.js';
 import type { Change, Projection, Version } from '../core/change.js';
+import { takeApart } from '../core/event-context.js';
 import { objectID } from '../core/identity.js';
 import { orderWrites, projectWrites } from '../core/project.js';
 import { formatMicros } from '../core/timestamp.js';
@@ -83,6 +84,7 @@ export async function appendChanges(
         sourceID: item.sourceID,
         eventDigest: item.accepted.digest,
         auditID: item.accepted.auditID,
+        context: takeApart(item.accepted.event).context,
         requestDigest: item.write.itemOfCollection ? undefined : item.accepted.request?.digest,
         responseDigest: item.write.itemOfCollection ? afterDigest : item.accepted.response?.digest,
         beforeDigest: context.bodies.digest(change.before?.state.object),

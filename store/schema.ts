@@ -220,6 +220,8 @@ export interface ChangeTable {
   user_id: string;
   impersonated_user_id: string | null;
   user_agent_id: string | null;
+  /** Null: its event is to be asked (migrations/050-change-contexts.sql). */
+  context_id: string | null;
   tool: string;
   request_uri: string;
   code: number | null;

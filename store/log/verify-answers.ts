@@ -106,6 +106,7 @@ const SAME: ReadonlyArray<readonly [name: string, differs: string]> = [
   ['user', 'c.user_id <> e.user_id'],
   ['impersonated user', 'c.impersonated_user_id is distinct from e.impersonated_user_id'],
   ['user agent', 'c.user_agent_id is distinct from e.user_agent_id'],
+  ['context', 'c.context_id is not null and cx.source_ips is distinct from e.source_ips'],
   ['request URI', 'c.request_uri <> e.request_uri'],
   ['level', 'c.level <> e.level'],
   ['code', `c.outcome <> 'unknown' and c.code is distinct from e.code`],
@@ -149,6 +150,7 @@ async function* verifyChanges(
              case when e.digest is null then '{}' else array_remove(array[${sql.raw(wrong)}], null) end as wrong
         from changes c
         left join events e on e.cluster_id = c.cluster_id and e.at = c.at and e.digest = c.event_digest and e.source_id = c.source_id
+        left join event_contexts cx on cx.cluster_id = c.cluster_id and cx.id = c.context_id
         left join objects eo on eo.cluster_id = e.cluster_id and eo.id = e.object_id
         left join objects o on o.cluster_id = c.cluster_id and o.id = c.object_id
        where c.cluster_id = ${cluster.id}) q

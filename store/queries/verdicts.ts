@@ -73,10 +73,11 @@ export interface OriginVerdictRow extends ListedVerdictRow {
   request_uri: string;
 }
 
-const ORIGIN = sql`, c.verb, c.code, c.api_version, c.subresource, e.source_ips, a.user_agent, c.audit_id, c.request_uri`;
+const ORIGIN = sql`, c.verb, c.code, c.api_version, c.subresource, coalesce(x.source_ips, e.source_ips) as source_ips, a.user_agent, c.audit_id, c.request_uri`;
 const ORIGIN_JOINS = sql`
         left join user_agents a on a.cluster_id = c.cluster_id and a.id = c.user_agent_id
-        left join events e on e.cluster_id = c.cluster_id and e.at = c.at and e.digest = c.event_digest
+        left join event_contexts x on x.cluster_id = c.cluster_id and x.id = c.context_id
+        left join events e on c.context_id is null and e.cluster_id = c.cluster_id and e.at = c.at and e.digest = c.event_digest
                           and e.source_id = c.source_id`;
 
 const VERDICT = sql`w.id, w.evaluated_at, w.verdict, w.reason, w.detail, w.environment, p.version as policy, w.final,

@@ -6,7 +6,9 @@ import type { PoolClient } from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Traffic } from '../../bench/traffic.js';
+import { createKysely } from '../../store/database.js';
 import { migrate, migrationsFolder } from '../../store/migrate.js';
+import { findChangesAfter } from '../../store/queries/changes.js';
 import { EVENT_JOINS_SQL, type EventRow, storedDigest } from '../../store/queries/events.js';
 import { createEmptyDatabase, type TestDatabase } from '../harness/database.js';
 import { Cluster, eventList } from '../harness/events.js';
@@ -99,6 +101,33 @@ it('keeps what repeats once', async () => {
   );
   expect(rows[0].contexts).toBeLessThan(0.15);
   expect(rows[0].derived).toBeGreaterThan(0.9);
+});
+
+it('tells where a change came from by its context, and where it has none by its event', async () => {
+  const { pool } = receiver.database;
+  const db = createKysely(pool);
+  const { rows: said } = await pool.query<{
+    cluster_id: number;
+    change_id: string;
+    source_ips: string[] | null;
+  }>(
+    `select c.cluster_id, c.change_id, e.source_ips from changes c
+       join events e on e.cluster_id = c.cluster_id and e.at = c.at and e.digest = c.event_digest and e.source_id = c.source_id`,
+  );
+  const clusterID = said[0]!.cluster_id;
+  const told = async () => {
+    const changes = await findChangesAfter(db, clusterID, '0', {}, true, said.length + 1);
+    return new Map(changes.map((row) => [row.change_id, row.source_ips]));
+  };
+  const sayings = new Map(said.map((row) => [row.change_id, row.source_ips]));
+  expect(new Set(said.map((row) => String(row.source_ips))).size).toBeGreaterThan(1);
+  const withContexts = await told();
+  expect(withContexts.size).toBe(said.length);
+  const { rowCount } = await pool.query('update changes set context_id = null where context_id is not null');
+  expect(rowCount).toBe(said.length);
+  const withEvents = await told();
+  expect(withEvents).toEqual(withContexts);
+  for (const [id, ips] of withContexts) expect(ips).toEqual(sayings.get(id));
 });
 
 it('takes apart what an older version has stored, and loses nothing', async () => {

@@ -68,6 +68,7 @@ describe('whoever writes to what answers are read from', () => {
     'users',
     'erased_bodies',
     'event_rows',
+    'event_contexts',
   ];
   const LAST = `(select max(at) from changes)`;
 
@@ -87,6 +88,15 @@ describe('whoever writes to what answers are read from', () => {
       'lays a change at another\u2019s door',
       `update changes set user_id = (select id from users where username = 'alice@example.com') where at = ${LAST}`,
       /^altered: change: its user: not what its event says$/,
+    ],
+    [
+      'has it come from elsewhere',
+      `with other as (
+         insert into event_contexts
+         select (jsonb_populate_record(x, jsonb_build_object('id', 7, 'source_ips', array['203.0.113.9']))).*
+           from event_contexts x join changes c on c.context_id = x.id where c.at = ${LAST} returning id)
+       update changes set context_id = other.id from other where at = ${LAST}`,
+      /^altered: change: its context: not what its event says$/,
     ],
     [
       'makes another object of it',
