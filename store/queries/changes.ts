@@ -22,7 +22,7 @@ import {
   tellChanges,
 } from './change-rows.js';
 import { type Keyset, type Page, pageOf } from './cursor.js';
-import { findInSteps, type Span, timeSteps } from './time-steps.js';
+import { findInSteps, MONTH_DAYS, type Span, timeSteps } from './time-steps.js';
 
 export interface ChangeQuestion {
   filter: ChangeFilter;
@@ -41,7 +41,7 @@ export async function findChanges(
 ): Promise<Page<ChangeRow>> {
   const { filter, after, ascending, limit } = question;
   const resolved = await resolveFilters(db, filter, clusters ?? (await findClusters(db, filter.clusters)));
-  const spans = timeSteps(filter, after, ascending, Date.now());
+  const spans = timeSteps(filter, after, ascending, Date.now(), firstDays(filter));
   const rows = await findInSteps(spans, limit + 1, async (span, most) => {
     const found: ChangeRow[] = [];
     for (const one of resolved)
@@ -50,6 +50,15 @@ export async function findChanges(
     return found.sort(ascending ? (a, b) => newestFirst(b, a) : newestFirst);
   });
   return pageOf(rows, limit, (row) => ({ at: row.at, id: row.change_id }));
+}
+
+/**
+ * An index of fields or labels knows no order: all of a span that have them are read, and sorted for the newest. A day may fill
+ * the page; a month of a whole cluster is thousands of rows.
+ */
+function firstDays({ fields, labels, namespaces, names }: ChangeFilter): number[] {
+  const unordered = (fields?.length || labels?.length) && !namespaces?.length && !names?.length;
+  return unordered ? [1, MONTH_DAYS] : [MONTH_DAYS];
 }
 
 /** The filter with its names looked up in each cluster in which anything can match. */

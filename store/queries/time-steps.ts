@@ -4,7 +4,7 @@ import type { Keyset } from './cursor.js';
 
 const DAY_MS = 86_400_000;
 /** Reaches over two monthly partitions, or three. */
-const FIRST_DAYS = 31;
+export const MONTH_DAYS = 31;
 
 /** A span of time, half-open, RFC 3339; undefined: without that end. */
 export interface Span {
@@ -17,21 +17,30 @@ export interface Span {
  * a partition, and Postgres plans all that a statement may touch: a page that a month fills must not cost planning for years.
  * What lies before a cursor is left out, but for a millisecond: the cursor itself says where in that.
  * @param now milliseconds since the epoch, where a list that is newest first begins if nothing else says so
+ * @param days where the first spans end, counted from there, ascending
  */
-export function timeSteps(asked: Span, after: Keyset | undefined, ascending: boolean, now: number): Span[] {
+export function timeSteps(
+  asked: Span,
+  after: Keyset | undefined,
+  ascending: boolean,
+  now: number,
+  days: readonly number[] = [MONTH_DAYS],
+): Span[] {
   const whole = after ? behind(asked, after, ascending) : asked;
   const { since, until } = whole;
   const [begin, end] = ascending ? [since, until] : [until, since];
   const start = begin !== undefined ? Date.parse(begin) : ascending ? Number.NaN : now;
-  const cut = start + (ascending ? 1 : -1) * FIRST_DAYS * DAY_MS;
-  if (!Number.isFinite(cut) || Math.abs(cut) > 8e15) return [whole];
-  if (end !== undefined && (ascending ? Date.parse(end) <= cut : Date.parse(end) >= cut)) return [whole];
-  const at = new Date(cut).toISOString();
-  const steps = [
-    { since, until: at },
-    { since: at, until },
-  ];
-  return ascending ? steps : steps.reverse();
+  const steps: Span[] = [];
+  let from = begin;
+  for (const count of days) {
+    const cut = start + (ascending ? 1 : -1) * count * DAY_MS;
+    if (!Number.isFinite(cut) || Math.abs(cut) > 8e15) break;
+    if (end !== undefined && (ascending ? Date.parse(end) <= cut : Date.parse(end) >= cut)) break;
+    const at = new Date(cut).toISOString();
+    steps.push(ascending ? { since: from, until: at } : { since: at, until: from });
+    from = at;
+  }
+  return [...steps, ascending ? { since: from, until } : { since, until: from }];
 }
 
 /** What is found in these spans, one after the other, until there are as many as asked for. */

@@ -17,9 +17,16 @@ it('every time that is asked for lies in one span, and the spans follow each oth
       fc.option(time, { nil: undefined }),
       fc.boolean(),
       fc.array(time, { maxLength: 20 }),
-      (asked, cursor, ascending, times) => {
+      fc.uniqueArray(fc.integer({ min: 1, max: 400 }), { maxLength: 3 }),
+      (asked, cursor, ascending, times, days) => {
         const after = cursor === undefined ? undefined : { at: cursor, id: 'x' };
-        const steps = timeSteps(asked, after, ascending, NOW);
+        const steps = timeSteps(
+          asked,
+          after,
+          ascending,
+          NOW,
+          days.sort((a, b) => a - b),
+        );
         for (const at of times) {
           const found = steps.filter((span) => within(span, at)).length;
           const isBehind = cursor === undefined || (ascending ? at >= cursor : at <= cursor);
@@ -53,6 +60,10 @@ it('a list of years begins with a month, and one of days is one span', () => {
   ]);
   expect(ends(timeSteps({ since: '2026-11-01T00:00:00Z' }, undefined, false, NOW))).toHaveLength(1);
   expect(ends(timeSteps({}, undefined, true, NOW))).toEqual(['..']);
+  expect(ends(timeSteps({ since: '2026-11-01T00:00:00Z' }, undefined, false, NOW, [1, 31]))).toEqual([
+    '2026-11-27T12:00:00.000Z..',
+    '2026-11-01T00:00:00Z..2026-11-27T12:00:00.000Z',
+  ]);
 });
 
 it('the span of some times holds each of them, and no more than the millisecond that it ends with', () => {
