@@ -65,30 +65,27 @@ describe.skipIf(chromium === undefined)('the page', () => {
     'a report': `/reports?${window}&control=soc2-cc7.2`,
   });
 
-  it('shows each view without an error, and axe finds nothing serious, light and dark', async () => {
+  it('shows each view without an error, in 360 pixels too, and axe finds nothing serious, light and dark', async () => {
+    const { page } = opened;
     for (const scheme of ['light', 'dark'] as const) {
-      await opened.page.emulateMedia({ colorScheme: scheme });
+      await page.emulateMedia({ colorScheme: scheme });
       // Only colours differ, and these two views show them all.
       const shown = Object.entries(views()).filter(
         ([name]) => scheme === 'light' || /an object|a filtered/.test(name),
       );
       for (const [name, path] of shown) {
+        // One that fits where it was narrow from the start is widened: a view's load costs more than all that is looked at.
+        await page.setViewportSize({ width: 360, height: 740 });
         await opened.visit(path);
-        expect([name, await opened.page.locator('h1').count()]).toEqual([name, 1]);
+        expect([name, await sidewaysPixels(page)]).toEqual([name, 0]);
+        await page.setViewportSize({ width: 1280, height: 900 });
+        await settled(page);
+        expect([name, await page.locator('h1').count()]).toEqual([name, 1]);
         expect([name, opened.troubles]).toEqual([name, []]);
-        expect([name, scheme, await seriousFindings(opened.page)]).toEqual([name, scheme, []]);
+        expect([name, scheme, await seriousFindings(page)]).toEqual([name, scheme, []]);
       }
     }
-    await opened.page.emulateMedia({ colorScheme: 'light' });
-  });
-
-  it('fits into 360 pixels', async () => {
-    await opened.page.setViewportSize({ width: 360, height: 740 });
-    for (const [name, path] of Object.entries(views())) {
-      await opened.visit(path);
-      expect([name, await sidewaysPixels(opened.page)]).toEqual([name, 0]);
-    }
-    await opened.page.setViewportSize({ width: 1280, height: 900 });
+    await page.emulateMedia({ colorScheme: 'light' });
   });
 
   it('tells the same changes as the API, and counts them over time', async () => {
