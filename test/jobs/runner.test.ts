@@ -3,11 +3,12 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Registry } from 'prom-client';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Job } from '../../jobs/job.js';
 import { partitionsJob } from '../../jobs/partitions.js';
 import { pruneJobRunsJob } from '../../jobs/prune-job-runs.js';
 import { JobRunner } from '../../jobs/runner.js';
+import { type CompiledScript, compiledScript } from '../harness/compiled-script.js';
 import { createTestDatabase, type TestDatabase } from '../harness/database.js';
 import { pause } from '../harness/process-group.js';
 
@@ -280,10 +281,14 @@ describe('JobRunner', () => {
 });
 
 describe('two processes', () => {
-  const script = fileURLToPath(new URL('runner-process.ts', import.meta.url));
+  let script: CompiledScript;
+  beforeAll(async () => {
+    script = await compiledScript(fileURLToPath(new URL('runner-process.ts', import.meta.url)));
+  });
+  afterAll(() => script?.remove());
 
   async function start(name: string, ...more: string[]): Promise<{ child: ChildProcess; said: string[] }> {
-    const child = spawn(process.execPath, ['--import', 'tsx', script, database.url, name, ...more], {
+    const child = spawn(process.execPath, [script.file, database.url, name, ...more], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const said: string[] = [];

@@ -5,12 +5,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Pool } from 'pg';
 import { type Logger, pino } from 'pino';
-import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../main/embedded-postgres.js';
 import { createPool } from '../../store/database.js';
+import { type CompiledScript, compiledScript } from '../harness/compiled-script.js';
 
 const asRoot = process.getuid?.() === 0;
-const START = join(import.meta.dirname, 'embedded-postgres-process.ts');
+let startScript: CompiledScript;
+beforeAll(async () => {
+  startScript = await compiledScript(join(import.meta.dirname, 'embedded-postgres-process.ts'));
+});
+afterAll(() => startScript?.remove());
 
 let folder: string;
 beforeEach(async () => {
@@ -46,7 +51,7 @@ async function isAlive(pid: number): Promise<boolean> {
 
 /** Runs a process that starts Postgres in `dataDir` and stays; resolves to what it first says. */
 async function startProcess(dataDir: string, as: { uid?: number; gid?: number } = {}) {
-  const child = spawn(process.execPath, ['--import', 'tsx', START, dataDir], {
+  const child = spawn(process.execPath, [startScript.file, dataDir], {
     stdio: ['ignore', 'pipe', 'inherit'],
     ...as,
   });
