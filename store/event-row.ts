@@ -47,6 +47,12 @@ export interface StoredEvent {
   encodedRow: EncodedRow | undefined;
 }
 
+/** SQL of the context that the event of a row has, by where it stands: for changes that aren't written with their event. */
+export function contextIDSql(row: string, digest: string): string {
+  return `(select r.context_id from event_rows r where r.cluster_id = ${row}.cluster_id and r.at = ${row}.at
+                and r.digest = ${row}.${digest} and r.source_id = ${row}.source_id limit 1)`;
+}
+
 /** Writes one row of `event_rows`, and takes in the dictionary entries that it needs and the store may not have. */
 export function writeEventRow(
   rows: CopyRows,

@@ -2,6 +2,7 @@ import type { ClientBase } from 'pg';
 import type { AuditEvent, Level, ObjectReference } from '../core/audit-event.js';
 import { type ObjectKey, objectID } from '../core/identity.js';
 import type { ChangeClass, ChangeKind } from '../core/vocabulary.js';
+import { contextIDSql } from './event-row.js';
 
 /** A write of which the apiserver told that it was received, and nothing since. */
 export interface OverdueRequest {
@@ -131,11 +132,11 @@ export async function appendUnknownOutcomes(
     `with first_seq as (select nextval('ingest_seq') as seq)
      insert into changes (cluster_id, at, change_id, seq, source_id, event_digest, audit_id, class, kind, outcome, verb,
        object_id, api_group, api_version, resource, subresource, namespace, name, uid, user_id, impersonated_user_id,
-       user_agent_id, tool, request_uri, level, order_rv, summary, flags)
+       user_agent_id, context_id, tool, request_uri, level, order_rv, summary, flags)
      select e.cluster_id, e.at, e.request_id, f.seq + w.i - 1, e.source_id, e.digest, e.audit_id,
             w.class::event_class, w.kind::change_kind, 'unknown', e.verb, o.id, o.api_group,
             e.object_ref ->> 'apiVersion', o.resource, w.subresource, o.namespace, o.name, w.uid, e.user_id,
-            e.impersonated_user_id, e.user_agent_id, coalesce(a.tool, 'unknown'), e.request_uri, e.level, 0, $8,
+            e.impersonated_user_id, e.user_agent_id, ${contextIDSql('e', 'digest')}, coalesce(a.tool, 'unknown'), e.request_uri, e.level, 0, $8,
             string_to_array(w.flags, ',')
        from first_seq f
       cross join unnest($2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[], $9::text[])

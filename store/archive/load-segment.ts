@@ -5,7 +5,7 @@ import { inClusterLock } from '../cluster-lock.js';
 import { CopyRows, copyRows } from '../copy.js';
 import { Dictionaries, DictionaryIDs } from '../dictionaries.js';
 import { appendDictionaries, KnownEntries } from '../dictionaries-writer.js';
-import { EVENT_COLUMNS, type StoredEvent, writeEventRow } from '../event-row.js';
+import { contextIDSql, EVENT_COLUMNS, type StoredEvent, writeEventRow } from '../event-row.js';
 import { ensurePartitions, monthOf } from '../partitions.js';
 import { type EventRow, envelopeOf } from '../queries/events.js';
 import { type ArchivedColumn, CHANGE_COLUMNS } from './columns.js';
@@ -110,12 +110,14 @@ function storedEventOf(row: EventRow): StoredEvent {
   };
 }
 
+/** Their events are there already. */
 async function putChanges(client: ClientBase, clusterID: number, rows: readonly Row[]): Promise<void> {
   const names = ['cluster_id', ...CHANGE_COLUMNS.map(({ name }) => name)].join(', ');
   const texts = rows.map((row) => recordText(clusterID, CHANGE_COLUMNS, row));
   await inClusterLock(client, clusterID, () =>
     client.query(
-      `insert into changes (${names}) select ${names} from json_populate_recordset(null::changes, $1::json)
+      `insert into changes (${names}, context_id)
+       select ${names}, ${contextIDSql('c', 'event_digest')} from json_populate_recordset(null::changes, $1::json) c
        on conflict do nothing`,
       [`[${texts.join(',')}]`],
     ),
