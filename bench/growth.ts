@@ -81,7 +81,8 @@ async function measureJobs(folder: string): Promise<Record<string, number>> {
   for (const job of ['attribute', 'links']) {
     for (let behind = true; behind; await sleep(500)) {
       const { rows } = await pool.query(
-        `select seq < (select max(seq) from changes) as behind from job_cursors where job = $1`,
+        `select seq < (select seq from changes c where c.cluster_id = j.cluster_id order by seq desc limit 1) as behind
+           from job_cursors j where job = $1`,
         [job],
       );
       behind = rows.some((row) => row.behind === true);
