@@ -9,6 +9,7 @@ import { readCpu } from './cpu.js';
 import { fillFolder, poolOf } from './filled-ledger.js';
 import { plotSvg } from './plot.js';
 import { send } from './send.js';
+import { SESSION_SECONDS } from './traffic.js';
 
 /**
  * `npm run bench:growth -- [sizes] [samples]`
@@ -33,6 +34,8 @@ const ASKED = [
 const SENT_SESSIONS = 6;
 /** Four days into what was filled: among other events, not after all of them. */
 const FIRST_SESSION = 2000;
+const WARM_UP_SESSIONS = 2;
+const MOST_SESSIONS = 4000;
 /** Jobs that follow the order of commit. */
 const FOLLOWING = ['attribute', 'links', 'find-gaps'];
 
@@ -57,16 +60,32 @@ async function continueBehindCopies(pool: Pool): Promise<void> {
   );
 }
 
+/** The first of as many sessions as are sent of which the ledger has none: one that is kept has those of runs before. */
+async function firstNewSession(pool: Pool): Promise<number> {
+  const count = WARM_UP_SESSIONS + SENT_SESSIONS;
+  const { rows } = await pool.query<{ n: number }>(
+    `select n from generate_series($1::int, $2::int, $3::int) n, (select min(at) as at from events) first
+      where not exists (select from events e where e.cluster_id in (select id from clusters)
+                           and e.at >= first.at + n * $4 * interval '1 second'
+                           and e.at < first.at + (n + $3) * $4 * interval '1 second')
+      order by n limit 1`,
+    [FIRST_SESSION, MOST_SESSIONS, count, SESSION_SECONDS],
+  );
+  if (!rows[0]) throw new Error('there is no room for other sessions in this ledger: fill it anew');
+  return rows[0].n;
+}
+
 async function measureIngest(folder: string): Promise<number> {
   const system = await startSystem(folder, { WHOCHANGED_ROLES: 'ingest,api' }, 'build');
   const pool = poolOf(folder);
   await continueBehindCopies(pool);
+  const first = await firstNewSession(pool);
   await pool.end();
   const token = await webhookToken(folder);
   const url = `${system.http}/ingest/v1/audit/default`;
-  await send(url, token, FIRST_SESSION, 2, 4);
+  await send(url, token, first, WARM_UP_SESSIONS, 4);
   const before = readCpu(system.child.pid!, folder);
-  const sent = await send(url, token, FIRST_SESSION + 2, SENT_SESSIONS, 4);
+  const sent = await send(url, token, first + WARM_UP_SESSIONS, SENT_SESSIONS, 4);
   const after = readCpu(system.child.pid!, folder);
   await system.stop();
   const spent = after.main + after.threads + after.postgres - before.main - before.threads - before.postgres;

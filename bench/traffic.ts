@@ -9,7 +9,7 @@ const REVISION = /"resourceVersion":"(\d+)"/g;
 /** The session's few 700 KB ConfigMaps, once in three minutes each, would be half of all bytes: no cluster is like that. */
 const MAX_LINE = 64 * 1024;
 /** The recorded session takes about three minutes; each repetition begins where the one before ended. */
-const SESSION_SECONDS = 190;
+export const SESSION_SECONDS = 190;
 
 /**
  * Audit traffic of any size with the mix of a recorded cluster: its session again and again, every time with other
