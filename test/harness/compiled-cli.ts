@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { copyFileSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { buildForNode } from './compiled-script.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const CACHE = join(ROOT, 'node_modules/.cache/whochanged-cli');
@@ -22,25 +23,14 @@ export async function compiledCli(): Promise<string> {
       .slice(0, 16),
   );
   if (exists(folder)) return folder;
-  const { build } = await import('vite');
   // Other test files may be at it too: whoever is first puts it in its place.
   const draft = `${folder}.${process.pid}`;
-  await build({
-    configFile: false,
-    root: ROOT,
-    logLevel: 'error',
-    build: {
-      ssr: true,
-      target: 'node20',
-      outDir: draft,
-      copyPublicDir: false,
-      rolldownOptions: {
-        input: Object.fromEntries(PROGRAMS.map((name) => [name, join(ROOT, `${name}.ts`)])),
-        output: { entryFileNames: '[name].js', chunkFileNames: 'cli/[name].js' },
-      },
-    },
-    ssr: { noExternal: true },
-  });
+  await buildForNode(
+    draft,
+    Object.fromEntries(PROGRAMS.map((name) => [name, join(ROOT, `${name}.ts`)])),
+    { entryFileNames: '[name].js', chunkFileNames: 'cli/[name].js' },
+    { withPackages: true },
+  );
   copyFileSync(join(ROOT, 'package.json'), join(draft, 'package.json'));
   try {
     renameSync(draft, folder);
