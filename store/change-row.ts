@@ -1,5 +1,4 @@
 import type { Change } from '../core/change.js';
-import type { EventContext } from '../core/event-context.js';
 import { parseUserAgent } from '../core/user-agent.js';
 import type { CopyRows } from './copy.js';
 import type { Dictionaries } from './dictionaries.js';
@@ -62,8 +61,8 @@ export interface ChangeOrigin {
   sourceID: number;
   eventDigest: Uint8Array;
   auditID: string;
-  /** Of its event. */
-  context: EventContext;
+  /** Of its event, whose row takes its entry in. */
+  contextID: bigint;
   requestDigest: Uint8Array | undefined;
   responseDigest: Uint8Array | undefined;
   beforeDigest: Uint8Array | undefined;
@@ -106,7 +105,7 @@ export function writeChangeRow(
   rows.int8(dictionaries.user(write.user));
   rows.int8(dictionaries.user(write.impersonated));
   rows.int8(dictionaries.userAgent(write.userAgent));
-  rows.int8(dictionaries.context(origin.context));
+  rows.int8(origin.contextID);
   rows.text(write.userAgent === undefined ? 'unknown' : parseUserAgent(write.userAgent).tool);
   rows.text(write.requestURI);
   rows.int2(write.code);

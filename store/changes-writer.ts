@@ -2,7 +2,6 @@ import type { ClientBase } from 'pg';
 import type { AcceptedEvent } from '../core/accept.js';
 import type { Json } from '../core/audit-event.js';
 import type { Change, Projection, Version } from '../core/change.js';
-import { takeApart } from '../core/event-context.js';
 import { objectID } from '../core/identity.js';
 import { orderWrites, projectWrites } from '../core/project.js';
 import { formatMicros } from '../core/timestamp.js';
@@ -12,6 +11,7 @@ import type { BatchBodies, BodyCache } from './body-cache.js';
 import { CHANGE_COLUMNS, writeChangeRow } from './change-row.js';
 import { CopyRows, copyRows } from './copy.js';
 import type { Dictionaries } from './dictionaries.js';
+import { contextID } from './event-row.js';
 import type { KnownEvents } from './known-events.js';
 import { type LateWrites, projectLateWrites } from './late-writes.js';
 import { findHeads, goesBefore, versionOf } from './versions.js';
@@ -84,7 +84,7 @@ export async function appendChanges(
         sourceID: item.sourceID,
         eventDigest: item.accepted.digest,
         auditID: item.accepted.auditID,
-        context: takeApart(item.accepted.event).context,
+        contextID: contextID(item.accepted, context.dictionaries),
         requestDigest: item.write.itemOfCollection ? undefined : item.accepted.request?.digest,
         responseDigest: item.write.itemOfCollection ? afterDigest : item.accepted.response?.digest,
         beforeDigest: context.bodies.digest(change.before?.state.object),

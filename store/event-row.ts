@@ -47,6 +47,14 @@ export interface StoredEvent {
   encodedRow: EncodedRow | undefined;
 }
 
+/** The id of an event's context, as its row refers to it: where another thread encoded that, nothing is taken apart again. */
+export function contextID(stored: Pick<StoredEvent, 'event' | 'encodedRow'>, ids: EntryIDs): bigint {
+  const { encodedRow } = stored;
+  // The last of the references.
+  if (encodedRow) return encodedRow.columns.readBigInt64BE(encodedRow.referenceBytes - 8);
+  return ids.context(takeApart(stored.event).context);
+}
+
 /** SQL of the context that the event of a row has, by where it stands: for changes that aren't written with their event. */
 export function contextIDSql(row: string, digest: string): string {
   return `(select r.context_id from event_rows r where r.cluster_id = ${row}.cluster_id and r.at = ${row}.at
