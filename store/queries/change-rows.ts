@@ -97,6 +97,17 @@ export const VERDICT_JOINS = sql`
       left join lateral (select * from links w where w.cluster_id = c.cluster_id and w.at = c.at and w.change_id = c.change_id
                             and w.selected limit 1) l on true`;
 
+/** Where changes `c` came from: what their context says, and of those that have none, what their event does. */
+export const SOURCE_IPS = sql`coalesce(x.source_ips, e.source_ips) as source_ips`;
+/** @param span where these changes lie, if that is known */
+export function sourceIPJoins(span: Span = {}): RawBuilder<unknown> {
+  return sql`
+      left join event_contexts x on x.cluster_id = c.cluster_id and x.id = c.context_id
+      left join lateral (select source_ips from events
+                          where c.context_id is null and cluster_id = c.cluster_id and at = c.at and digest = c.event_digest
+                            and source_id = c.source_id and ${within(span)} limit 1) e on true`;
+}
+
 /**
  * Rows of `changes c`, each told with its dictionary entries, attribution, verdict and link. The `limit 1` of what is looked
  * up by key keeps Postgres from expecting a row in each partition, and from reading whole dictionaries for so many.
@@ -110,7 +121,7 @@ export function tellChanges(
     select c.at, c.change_id, c.seq, c.completed_at, k.name as cluster, s.name as source, c.class, c.kind, c.outcome, c.verb,
            c.patch_type, c.code, c.api_group, c.api_version, c.resource, c.subresource, c.namespace, c.name, c.uid,
            u.username, u.uid as user_uid, u.groups, u.extra, i.username as impersonated_username, i.groups as impersonated_groups,
-           c.tool, a.tool_version, a.user_agent, coalesce(x.source_ips, e.source_ips) as source_ips, c.summary, c.flags, c.diff, c.before_certainty, c.after_certainty, c.inferred,
+           c.tool, a.tool_version, a.user_agent, ${SOURCE_IPS}, c.summary, c.flags, c.diff, c.before_certainty, c.after_certainty, c.inferred,
            c.resource_version, c.generation, c.audit_id, c.request_uri, null as event_id,
            t.state as attribution_state, t.rule as attribution_rule, t.reason as attribution_reason,
            o.api_group as root_api_group, o.resource as root_resource, o.namespace as root_namespace, o.name as root_name,
@@ -122,10 +133,7 @@ export function tellChanges(
       join sources s on s.id = c.source_id
       join users u on u.cluster_id = c.cluster_id and u.id = c.user_id
       left join users i on i.cluster_id = c.cluster_id and i.id = c.impersonated_user_id
-      left join user_agents a on a.cluster_id = c.cluster_id and a.id = c.user_agent_id
-      left join event_contexts x on x.cluster_id = c.cluster_id and x.id = c.context_id
-      left join lateral (select source_ips from events
-                          where c.context_id is null and cluster_id = c.cluster_id and at = c.at and digest = c.event_digest and source_id = c.source_id and ${within(spans.at)} limit 1) e on true
+      left join user_agents a on a.cluster_id = c.cluster_id and a.id = c.user_agent_id${sourceIPJoins(spans.at)}
       left join attributions t on t.cluster_id = c.cluster_id and t.change_id = c.change_id
       left join objects o on o.cluster_id = c.cluster_id and o.id = t.root_object_id
       left join lateral (select * from changes

@@ -9,6 +9,7 @@ import { prepared } from '../prepared.js';
 import type { Database } from '../schema.js';
 import { findLinkRows } from '../verdicts/links.js';
 import { findClusters, timeConditions } from './change-filter.js';
+import { SOURCE_IPS, sourceIPJoins } from './change-rows.js';
 import { type Keyset, type Page, pageOf } from './cursor.js';
 
 /** What a question about verdicts may ask for. Times are RFC 3339, of the changes. */
@@ -73,12 +74,9 @@ export interface OriginVerdictRow extends ListedVerdictRow {
   request_uri: string;
 }
 
-const ORIGIN = sql`, c.verb, c.code, c.api_version, c.subresource, coalesce(x.source_ips, e.source_ips) as source_ips, a.user_agent, c.audit_id, c.request_uri`;
+const ORIGIN = sql`, c.verb, c.code, c.api_version, c.subresource, ${SOURCE_IPS}, a.user_agent, c.audit_id, c.request_uri`;
 const ORIGIN_JOINS = sql`
-        left join user_agents a on a.cluster_id = c.cluster_id and a.id = c.user_agent_id
-        left join event_contexts x on x.cluster_id = c.cluster_id and x.id = c.context_id
-        left join events e on c.context_id is null and e.cluster_id = c.cluster_id and e.at = c.at and e.digest = c.event_digest
-                          and e.source_id = c.source_id`;
+        left join user_agents a on a.cluster_id = c.cluster_id and a.id = c.user_agent_id${sourceIPJoins()}`;
 
 const VERDICT = sql`w.id, w.evaluated_at, w.verdict, w.reason, w.detail, w.environment, p.version as policy, w.final,
   w.root_change_id, w.root_verdict, w.root_reason, w.document, w.digest`;
